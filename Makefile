@@ -1,0 +1,102 @@
+# The commands of this project. `make help` lists them.
+# Everything needs Go 1.26 only; `make test` installs a browser for the page's test where one is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The product is built without C, so tests run the same way unless they look for races.
+export CGO_ENABLED := 0
+
+# Where the public data sets of the benchmarks lie.
+DATA ?= ../shared/data
+# Extra words for go test, such as TESTFLAGS=-v.
+TESTFLAGS ?=
+# How long each fuzz target runs.
+FUZZTIME ?= 10s
+
+# Rooms whose results depend on the instruction set.
+NUMERIC := ./internal/kernel/... ./internal/tensor/... ./internal/attention/... ./internal/seqmodel/...
+# Rooms in which goroutines meet.
+CONCURRENT := ./internal/kernel/... ./internal/tensor/... ./internal/store/... ./internal/registry/... \
+	./internal/recommend/... ./internal/httpapi/... ./internal/eval/... ./internal/train/...
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: build
+build: ## both commands as static binaries into bin/
+	go build -o bin/ ./cmd/recsvc ./cmd/trainjob
+
+.PHONY: demo
+demo: ## a synthetic world, a trained model and a running service in a minute
+	go run ./cmd/recsvc demo
+
+.PHONY: test
+test: test-deps test-all test-paths ## every test, then the numeric rooms on every kernel path
+
+.PHONY: test-deps
+test-deps:
+	scripts/install-test-deps.sh
+
+.PHONY: test-all
+test-all:
+	go test $(TESTFLAGS) ./...
+
+# The default run takes the widest instruction set of the machine; these take the others.
+.PHONY: test-paths
+test-paths: ## the numeric rooms on AVX2, on plain Go and without any assembly
+	GODEBUG=cpu.avx512f=off go test $(TESTFLAGS) $(NUMERIC)
+	GODEBUG=cpu.avx512f=off,cpu.avx2=off go test $(TESTFLAGS) $(NUMERIC)
+	go test $(TESTFLAGS) -tags purego $(NUMERIC)
+
+# The race detector needs cgo. The tag keeps pebble on the Go compression that the product, built without C, uses.
+.PHONY: test-race
+test-race: ## the concurrent rooms under the race detector (needs a C compiler)
+	scripts/install-test-deps.sh race
+	CGO_ENABLED=1 go test $(TESTFLAGS) -race -tags pebblegozstd $(CONCURRENT)
+
+.PHONY: fuzz-short
+fuzz-short: ## every fuzz target for FUZZTIME
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: ## gofmt, go vet on three builds, the rules of .golangci.yml
+	scripts/lint.sh
+
+.PHONY: generate
+generate: ## regenerate assembly, server and client code in place
+	scripts/generate.sh
+
+.PHONY: generate-check
+generate-check: ## regenerate into a copy and compare
+	scripts/generate.sh check
+
+.PHONY: tidy-check
+tidy-check: ## go.mod and go.sum of every module are exact
+	scripts/tidy-check.sh
+
+# The benchmarks build first, so that what is measured is never the compiler. ONLY=row,row measures some
+# rows of the trainjob ones.
+BENCHFLAGS = --data $(DATA) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-quality
+bench-quality: build ## ranking quality on the public data sets of DATA (hours); writes docs/benchmarks.md
+	bin/trainjob bench quality $(BENCHFLAGS)
+
+.PHONY: bench-speed
+bench-speed: build ## kernels, training, encoding, top-k, then REST and ingest; writes docs/benchmarks.md
+	code=0; bin/trainjob bench speed $(BENCHFLAGS) || code=$$?; $(if $(ONLY),,bin/recsvc bench speed || code=$$?;) exit $$code
+
+.PHONY: bench-faults
+bench-faults: build ## kill -9, model swaps under load, allocations; writes docs/benchmarks.md
+	bin/recsvc bench faults
+
+.PHONY: ci
+ci: ## what continuous integration runs
+	.ci/run
+
+.PHONY: clean
+clean: ## remove what build leaves
+	rm -rf bin

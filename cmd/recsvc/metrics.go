@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"seqrec/internal/recommend"
+	"seqrec/internal/store/pebblestore"
+)
+
+// observer counts what happens inside recommend; the layer above counts what
+// leaves it.
+type observer struct {
+	stage   *prometheus.HistogramVec // stage: store, queue, rank
+	batch   prometheus.Histogram
+	score   prometheus.Summary
+	failed  *prometheus.CounterVec // reason
+	swaps   *prometheus.CounterVec // result
+	swapped prometheus.Histogram
+}
+
+var _ recommend.Observer = (*observer)(nil)
+
+// newObserver registers the metrics of the inside, of the runtime and of the
+// process.
+func newObserver(to prometheus.Registerer) (*observer, error) {
+	seconds := []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1}
+	o := &observer{
+		stage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "recsvc", Name: "stage_duration_seconds", Help: "Time of a prediction's stages: reading the history, waiting for a worker, encode with score and top-k.", Buckets: seconds,
+		}, []string{"stage"}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "recsvc", Name: "batch_requests", Help: "Requests that a worker ranked together.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128},
+		}),
+		score: prometheus.NewSummary(prometheus.SummaryOpts{
+			Namespace: "recsvc", Name: "best_score", Help: "Score of the first item of an answer by the model.", Objectives: map[float64]float64{.05: .01, .5: .02, .95: .01}, MaxAge: 10 * time.Minute,
+		}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "recsvc", Name: "predict_failed_total", Help: "Predictions that ended in an error, by reason.",
+		}, []string{"reason"}),
+		swaps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "recsvc", Name: "model_swaps_total", Help: "Attempts to serve another model version, by result.",
+		}, []string{"result"}),
+		swapped: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "recsvc", Name: "model_swap_seconds", Help: "Time to load, verify, warm and swap a version.", Buckets: []float64{.01, .05, .1, .5, 1, 5, 30, 120},
+		}),
+	}
+	var faults []error
+	for _, c := range []prometheus.Collector{
+		o.stage, o.batch, o.score, o.failed, o.swaps, o.swapped,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		faults = append(faults, to.Register(c))
+	}
+	return o, errors.Join(faults...)
+}
+
+// Predicted implements recommend.Observer.
+func (o *observer) Predicted(p recommend.Prediction) {
+	if p.Err != nil {
+		o.failed.WithLabelValues(reason(p.Err)).Inc()
+		return
+	}
+	o.stage.WithLabelValues("store").Observe(p.Store.Seconds())
+	if p.Rung == recommend.RungModel {
+		o.stage.WithLabelValues("queue").Observe(p.Queue.Seconds())
+		o.stage.WithLabelValues("rank").Observe(p.Rank.Seconds())
+		o.score.Observe(float64(p.Best))
+	}
+}
+
+// Batched implements recommend.Observer.
+func (o *observer) Batched(size int, _ time.Duration) { o.batch.Observe(float64(size)) }
+
+// Swapped implements recommend.Observer.
+func (o *observer) Swapped(_ string, took time.Duration, err error) {
+	if err != nil {
+		o.swaps.WithLabelValues("refused").Inc()
+		return
+	}
+	o.swaps.WithLabelValues("served").Inc()
+	o.swapped.Observe(took.Seconds())
+}
+
+// reason names an error for a label.
+func reason(err error) string {
+	for _, r := range []struct {
+		err  error
+		name string
+	}{
+		{recommend.ErrBusy, "busy"}, {recommend.ErrDeadline, "deadline"}, {recommend.ErrNoModel, "no_model"},
+		{recommend.ErrStore, "store"}, {recommend.ErrInvalid, "invalid"}, {recommend.ErrUnknownModel, "unknown_model"},
+		{recommend.ErrClosed, "closed"},
+	} {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return "other"
+}
+
+// storeMetrics shows what the store tells of itself.
+func storeMetrics(to prometheus.Registerer, s *pebblestore.Store) error {
+	gauge := func(name, help string, fn func(pebblestore.Stats) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "recsvc", Name: name, Help: help}, func() float64 { return fn(s.Stats()) })
+	}
+	return errors.Join(
+		to.Register(gauge("store_disk_bytes", "Size of the store's files.", func(s pebblestore.Stats) float64 { return float64(s.DiskBytes) })),
+		to.Register(gauge("store_items", "Items that the store has given a number.", func(s pebblestore.Stats) float64 { return float64(s.ItemNumbers) })),
+		to.Register(gauge("store_compaction_debt_bytes", "Bytes that compaction has still to go over.", func(s pebblestore.Stats) float64 { return float64(s.CompactionDebt) })),
+	)
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+
+	"seqrec/internal/features"
+	"seqrec/internal/registry"
+	"seqrec/internal/train"
+)
+
+// commands is the command line.
+type commands struct {
+	Config string `help:"YAML file of flag names and values." type:"path" placeholder:"FILE"`
+
+	Import   importCmd   `cmd:"" help:"Read interactions of any known form, report on them, and write them as plain CSV."`
+	Train    trainCmd    `cmd:"" help:"Train a model, judge it beside baselines, publish it."`
+	Evaluate evaluateCmd `cmd:"" help:"Judge a published version on the test cases of a data set."`
+	Compare  compareCmd  `cmd:"" help:"Compare two published versions on the same cases, paired."`
+	Publish  publishCmd  `cmd:"" help:"Judge and publish weights that another program made."`
+	Promote  promoteCmd  `cmd:"" help:"Make a version the current one."`
+	Rollback rollbackCmd `cmd:"" help:"Make the version promoted before the current one current again."`
+	List     listCmd     `cmd:"" help:"List the versions."`
+	Prune    pruneCmd    `cmd:"" help:"Remove old versions."`
+	Validate validateCmd `cmd:"" help:"Verify a version, or the whole registry, byte by byte."`
+	Recipes  recipesCmd  `cmd:"" help:"List the recipes and what they set."`
+	Bench    benchCmd    `cmd:"" help:"Measure quality or speed and write the benchmark page."`
+	Version  versionCmd  `cmd:"" help:"Say which build this is."`
+}
+
+// registryFlag names the registry.
+type registryFlag struct {
+	Registry string `help:"Folder of published versions." required:"" type:"path" placeholder:"DIR"`
+}
+
+func (f registryFlag) open() (*registry.Registry, error) { return registry.Open(f.Registry) }
+
+// dataFlags say what is read and how it is cut.
+type dataFlags struct {
+	Data         string   `help:"Interactions: a file (CSV, MovieLens .dat, RecBole .inter, NDJSON, Parquet; plain, .gz or .zst) or a folder that holds one." required:"" type:"path" placeholder:"PATH"`
+	Split        string   `help:"leave-one-out: each user's last event is the test, the one before it validation. temporal: one moment cuts all users." enum:"leave-one-out,temporal" default:"leave-one-out"`
+	TestShare    float64  `help:"Of a temporal split: the share of events after the test's cut, and as many for validation." default:"0.1"`
+	MinItemCount int      `help:"Leave out items with fewer events. The usual 5 makes MovieLens-1M the 3,416 items that papers use; 0 keeps all." default:"5"`
+	MinUserCount int      `help:"Leave out users with fewer events; 0 keeps all." default:"0"`
+	KCore        int      `help:"Leave out users and items with fewer events, again and again until none is left." default:"0"`
+	MinRating    float64  `help:"Keep ratings of at least this; 0 keeps everything." default:"0"`
+	Kinds        []string `help:"Keep only events of these kinds." placeholder:"KIND"`
+	DropItems    []string `help:"Leave these items out." placeholder:"ITEM"`
+}
+
+func (f dataFlags) plan() train.DataPlan {
+	p := train.DataPlan{
+		Split: f.Split, MinItemCount: f.MinItemCount, MinUserCount: f.MinUserCount, KCore: f.KCore,
+		MinRating: f.MinRating, Kinds: f.Kinds, DropItems: f.DropItems,
+	}
+	if f.Split == features.SplitTemporal {
+		p.TestShare = f.TestShare
+	}
+	return p
+}
+
+// load reads and cuts the data.
+func (f dataFlags) load(a *app) (*features.Dataset, *features.Split, error) {
+	plan := f.plan()
+	if err := plan.Validate(); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	data, report, err := features.Read(f.Data, plan.ReadOptions())
+	if err != nil {
+		return nil, nil, err
+	}
+	a.say("data: %d events of %d users on %d items, %d rows with faults", report.Events, report.Users, report.Items, report.Faults.Total)
+	split, err := plan.Cut(data)
+	return data, split, err
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"seqrec/internal/features"
+	"seqrec/internal/kernel"
+	"seqrec/internal/seqmodel"
+	"seqrec/internal/tensor"
+	"seqrec/internal/train"
+)
+
+// trainCmd trains, judges and publishes.
+type trainCmd struct {
+	dataFlags
+	registryFlag
+	Recipe string `help:"Settings to begin with; see trainjob recipes." default:"sasrec-ce"`
+	Seed   uint64 `help:"Of weights, order, dropout and negatives. Equal seeds give equal weights on one instruction set." default:"1"`
+	publishFlags
+	Resume          bool          `help:"Go on from the checkpoint of the same run, if there is one."`
+	Work            string        `help:"Folder for checkpoints; by default .work in the registry." type:"path" placeholder:"DIR"`
+	CheckpointEvery time.Duration `help:"Longest time within an epoch without a checkpoint." default:"2m"`
+	Override        overrides     `embed:"" group:"Settings that override the recipe:"`
+}
+
+// Help implements kong.HelpProvider.
+func (*trainCmd) Help() string {
+	return `Reads the data, cuts it, trains the recipe's model with early stop on validation NDCG@10, keeps the weights of the best epoch, ranks the test cases once (all items, the user's own history removed) beside popularity, last transition, VMIS-kNN and the current version, and publishes a version folder with the report.
+
+The last line of standard output is one JSON object with the figures and the version; everything else goes to standard error.
+
+After an interruption, kill -9 included, the same command with --resume ends with the very weights that an undisturbed run gives.
+
+Every flag can be in a YAML file (--config) by its name, or in the environment: --rate is TRAINJOB_RATE.
+
+  trainjob train --data ml-1m --recipe sasrec-ce --seed 1 --registry models
+  trainjob train --data log.ndjson --recipe beauty --split temporal --registry models --promote`
+}
+
+// publishFlags are those of the commands that publish.
+type publishFlags struct {
+	Name        string  `help:"What to call the model; by default the recipe's name."`
+	Promote     bool    `help:"Make the version current if the gate lets it. Without this it becomes current only when nothing is."`
+	Hold        bool    `help:"Do not make it current even if nothing is."`
+	MaxDrop     float64 `help:"Gate: the share of the current version's NDCG@10 that may be lost beyond doubt." default:"0.02"`
+	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10." default:"0"`
+	NoBaselines bool    `help:"Judge without popularity, last transition and VMIS-kNN beside the model."`
+	Workers     int     `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
+}
+
+// overrides are settings of a recipe. Nil keeps what the recipe says.
+type overrides struct {
+	Epochs           *int     `placeholder:"N" help:"At most so many epochs."`
+	Patience         *int     `placeholder:"N" help:"Stop after so many epochs without a better NDCG@10 on validation; 0 never stops early."`
+	EvalEvery        *int     `placeholder:"N" help:"Judge every so many epochs."`
+	ValidCases       *int     `placeholder:"N" help:"Validation cases used to choose the epoch; 0 uses all."`
+	Width            *int     `placeholder:"N" help:"Width of states and item vectors."`
+	Blocks           *int     `placeholder:"N" help:"Attention blocks."`
+	Heads            *int     `placeholder:"N" help:"Attention heads."`
+	Length           *int     `placeholder:"N" help:"Newest events of a history that are looked at."`
+	Hidden           *int     `placeholder:"N" help:"Width of the feed-forward layer as a multiple of the width."`
+	KeyWidth         *int     `placeholder:"N" help:"Width of queries and keys."`
+	Layout           *string  `placeholder:"NAME" help:"Where blocks normalise: original, pre-ln, post-ln."`
+	Attention        *string  `placeholder:"NAME" help:"Kind of attention."`
+	Positions        *string  `placeholder:"NAME" help:"learned-reverse, learned-forward or none."`
+	Activation       *string  `placeholder:"NAME" help:"relu, gelu or silu."`
+	Dropout          *float32 `placeholder:"X" help:"Dropout of embeddings and layers."`
+	AttentionDropout *float32 `placeholder:"X" help:"Dropout of attention weights."`
+	InitStd          *float32 `placeholder:"X" help:"Standard deviation of first weights; 0 is Xavier."`
+	OutputProjection *bool    `help:"Mix the heads by one more matrix." negatable:""`
+	OutputBias       *bool    `help:"One learned number an item in its score." negatable:""`
+	ScaleEmbedding   *bool    `help:"Input vectors times the root of the width." negatable:""`
+	SeparateOutput   *bool    `help:"A table of its own for scores." negatable:""`
+	Loss             *string  `placeholder:"NAME" help:"ce, sampled, bce or gbce."`
+	Negatives        *int     `placeholder:"N" help:"Negatives of sampled losses."`
+	Calibration      *float64 `placeholder:"X" help:"The t of gbce."`
+	Popularity       *float64 `placeholder:"X" help:"Sampled: draw by events+1 to this power; 0 is uniform."`
+	LogQ             *bool    `name:"log-q" help:"Sampled: correct for the probability of being drawn; needs --popularity." negatable:""`
+	Scheme           *string  `placeholder:"NAME" help:"Training samples: shifted, tiled, prefix or random-cut."`
+	BatchSize        *int     `placeholder:"N" help:"Sequences a step."`
+	Rate             *float64 `placeholder:"X" help:"Learning rate."`
+	Schedule         *string  `placeholder:"NAME" help:"constant, linear or cosine."`
+	Warmup           *int     `placeholder:"N" help:"Steps in which the rate rises."`
+	Floor            *float64 `placeholder:"X" help:"Last rate as a share of the rate."`
+	Decay            *float32 `placeholder:"X" help:"Decoupled weight decay."`
+	ClipNorm         *float32 `placeholder:"X" help:"Longest gradient; 0 is no limit."`
+	Beta1            *float32 `name:"beta1" placeholder:"X" help:"Adam's first beta."`
+	Beta2            *float32 `name:"beta2" placeholder:"X" help:"Adam's second beta."`
+	Neighbours       *int     `placeholder:"N" help:"VMIS-kNN: sessions that vote."`
+	Sessions         *int     `placeholder:"N" help:"VMIS-kNN: newest sessions looked at."`
+	SessionLength    *int     `placeholder:"N" help:"VMIS-kNN: histories are cut into sessions of at most this; 0 does not cut."`
+}
+
+// set puts an override, if there is one, into a field.
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// setAs is set for named types.
+func setAs[T ~string](field *T, value *string) {
+	if value != nil {
+		*field = T(*value)
+	}
+}
+
+// apply changes a plan.
+func (o *overrides) apply(p *train.Plan) {
+	set(&p.Epochs, o.Epochs)
+	set(&p.Patience, o.Patience)
+	set(&p.EvalEvery, o.EvalEvery)
+	set(&p.ValidCases, o.ValidCases)
+	setAs[features.Scheme](&p.Scheme, o.Scheme)
+	set(&p.Batch, o.BatchSize)
+	set(&p.Schedule.Rate, o.Rate)
+	set(&p.Schedule.Kind, o.Schedule)
+	set(&p.Schedule.Warmup, o.Warmup)
+	set(&p.Schedule.Floor, o.Floor)
+	set(&p.KNN.Neighbours, o.Neighbours)
+	set(&p.KNN.Sample, o.Sessions)
+	set(&p.KNN.SessionLength, o.SessionLength)
+	o.applyModel(&p.Model)
+	o.applyTrain(&p.Train)
+}
+
+func (o *overrides) applyModel(m *seqmodel.Config) {
+	set(&m.Width, o.Width)
+	set(&m.Blocks, o.Blocks)
+	set(&m.Heads, o.Heads)
+	set(&m.Length, o.Length)
+	set(&m.Hidden, o.Hidden)
+	set(&m.KeyWidth, o.KeyWidth)
+	setAs[seqmodel.Layout](&m.Layout, o.Layout)
+	set(&m.Attention, o.Attention)
+	setAs[seqmodel.Positions](&m.Positions, o.Positions)
+	setAs[tensor.Activation](&m.Activation, o.Activation)
+	set(&m.Dropout, o.Dropout)
+	set(&m.AttentionDropout, o.AttentionDropout)
+	set(&m.InitStd, o.InitStd)
+	set(&m.OutputProjection, o.OutputProjection)
+	set(&m.OutputBias, o.OutputBias)
+	set(&m.ScaleEmbedding, o.ScaleEmbedding)
+	set(&m.SeparateOutput, o.SeparateOutput)
+}
+
+func (o *overrides) applyTrain(t *seqmodel.TrainConfig) {
+	if o.Loss != nil && seqmodel.LossKind(*o.Loss) != t.Loss.Kind {
+		t.Loss = seqmodel.Loss{Kind: seqmodel.LossKind(*o.Loss)} // another loss has other negatives
+	}
+	set(&t.Loss.Negatives, o.Negatives)
+	set(&t.Loss.Calibration, o.Calibration)
+	set(&t.Loss.Popularity, o.Popularity)
+	set(&t.Loss.LogQ, o.LogQ)
+	set(&t.Decay, o.Decay)
+	set(&t.ClipNorm, o.ClipNorm)
+	set(&t.Beta1, o.Beta1)
+	set(&t.Beta2, o.Beta2)
+}
+
+// plan is the recipe with the overrides.
+func (c *trainCmd) plan() (train.Plan, error) {
+	r, err := findRecipe(c.Recipe)
+	if err != nil {
+		return train.Plan{}, err
+	}
+	p := c.complete(r.plan)
+	if err := p.WithDefaults().Validate(); err != nil {
+		return p, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return p, nil
+}
+
+// complete adds the flags to a recipe's settings.
+func (c *trainCmd) complete(p train.Plan) train.Plan {
+	c.Override.apply(&p)
+	p.Seed, p.Data = c.Seed, c.dataFlags.plan()
+	return p
+}
+
+// suit picks a recipe's settings for short histories when the data has such.
+func (c *trainCmd) suit(split *features.Split, p train.Plan) (train.Plan, string) {
+	r, err := findRecipe(c.Recipe)
+	if err != nil || r.short == nil {
+		return p, ""
+	}
+	mean := meanLength(split.Train)
+	if mean >= shortHistories {
+		return p, fmt.Sprintf("settings: for long histories (training histories of %.1f events on average)", mean)
+	}
+	short := *r.short
+	short.Recipe = p.Recipe
+	return c.complete(short), fmt.Sprintf("settings: for short histories (training histories of %.1f events on average, below %d)", mean, shortHistories)
+}
+
+// Run implements runner.
+func (c *trainCmd) Run(a *app) error {
+	plan, err := c.plan()
+	if err != nil {
+		return err
+	}
+	opt, err := c.options(a, c.Data, c.registryFlag)
+	if err != nil {
+		return err
+	}
+	opt.Suit = c.suit
+	opt.Work, opt.Resume, opt.Every = c.Work, c.Resume, c.CheckpointEvery
+	if opt.Work == "" {
+		opt.Work = filepath.Join(c.Registry, ".work")
+	}
+	return night(a, plan, opt)
+}
+
+// options are what train and publish have in common.
+func (f *publishFlags) options(a *app, data string, reg registryFlag) (train.NightOptions, error) {
+	r, err := reg.open()
+	if err != nil {
+		return train.NightOptions{}, err
+	}
+	return train.NightOptions{
+		Data: data, Registry: r, Name: f.Name, Promote: f.Promote, Hold: f.Hold, Alone: f.NoBaselines,
+		Gate: train.GateRules{MaxDrop: f.MaxDrop, MinNDCG: f.MinNDCG}, Judge: train.JudgeOptions{Workers: f.Workers},
+		Revision: revision(), CPU: kernel.Features(), Say: a.say,
+	}, nil
+}
+
+// night runs with a progress display and prints the summary as the last line.
+func night(a *app, plan train.Plan, opt train.NightOptions) error {
+	shown := newDisplay(a.err)
+	opt.Progress, opt.Say = shown.event, shown.say
+	s, err := train.Night(a.ctx, plan, opt)
+	shown.close()
+	if errors.Is(err, train.ErrInterrupted) {
+		return fmt.Errorf("%w; the same command with --resume goes on", err)
+	}
+	if s == nil {
+		return err
+	}
+	return errors.Join(err, json.NewEncoder(a.out).Encode(s))
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"seqrec/internal/kernel"
+	"seqrec/internal/registry"
+	"seqrec/internal/train"
+)
+
+// publishCmd publishes weights made elsewhere.
+type publishCmd struct {
+	Weights string `arg:"" help:"A safetensors file as docs/format/weights.md describes it; item numbers are those that reading the data gives." type:"existingfile"`
+	dataFlags
+	registryFlag
+	publishFlags
+}
+
+// Run implements runner.
+func (c *publishCmd) Run(a *app) error {
+	opt, err := c.options(a, c.Data, c.registryFlag)
+	if err != nil {
+		return err
+	}
+	opt.Weights = c.Weights
+	if opt.Name == "" {
+		opt.Name = "published"
+	}
+	return night(a, train.Plan{Data: c.dataFlags.plan()}, opt)
+}
+
+// promoteCmd makes a version current.
+type promoteCmd struct {
+	registryFlag
+	Model string `arg:"" name:"version" help:"The version: its name or latest."`
+}
+
+// Run implements runner.
+func (c *promoteCmd) Run(a *app) error {
+	reg, err := c.open()
+	if err != nil {
+		return err
+	}
+	version, err := reg.Resolve(c.Model)
+	if err != nil {
+		return err
+	}
+	if err := reg.Promote(version); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.out, version)
+	return err
+}
+
+// rollbackCmd goes back to the version before.
+type rollbackCmd struct{ registryFlag }
+
+// Run implements runner.
+func (c *rollbackCmd) Run(a *app) error {
+	reg, err := c.open()
+	if err != nil {
+		return err
+	}
+	version, err := reg.Rollback()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.out, version)
+	return err
+}
+
+// listCmd lists versions.
+type listCmd struct {
+	registryFlag
+	JSON bool `name:"json" help:"One JSON object a line."`
+}
+
+// published lists the versions. To somebody who names a folder that is not there, an empty list would be a wrong answer.
+func published(reg *registry.Registry) ([]registry.Info, error) {
+	if _, err := os.Stat(reg.Dir()); err != nil {
+		return nil, fmt.Errorf("no registry: %w (publish a version, which makes it)", err)
+	}
+	return reg.List()
+}
+
+// listed is a line of list --json.
+type listed struct {
+	registry.Manifest
+	Bytes    int64  `json:"bytes"`
+	Current  bool   `json:"current"`
+	Rollback bool   `json:"rollback"`
+	Fault    string `json:"fault,omitempty"`
+}
+
+// Run implements runner.
+func (c *listCmd) Run(a *app) error {
+	reg, err := c.open()
+	if err != nil {
+		return err
+	}
+	infos, err := published(reg)
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		return registry.WriteTable(a.out, infos)
+	}
+	e := json.NewEncoder(a.out)
+	for _, i := range infos {
+		l := listed{Manifest: i.Manifest, Bytes: i.Bytes, Current: i.Current, Rollback: i.Rollback}
+		l.Manifest.Version = i.Version
+		if i.Fault != nil {
+			l.Fault = i.Fault.Error()
+		}
+		if err := e.Encode(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneCmd removes old versions.
+type pruneCmd struct {
+	registryFlag
+	Keep int `help:"Keep so many of the newest, besides the current one and the one before it." default:"5"`
+}
+
+// Run implements runner.
+func (c *pruneCmd) Run(a *app) error {
+	reg, err := c.open()
+	if err != nil {
+		return err
+	}
+	removed, err := reg.Prune(c.Keep)
+	for _, version := range removed {
+		fmt.Fprintln(a.out, version)
+	}
+	return err
+}
+
+// validateCmd verifies versions.
+type validateCmd struct {
+	registryFlag
+	Model string `arg:"" name:"version" optional:"" help:"One version: its name, current or latest; without it the whole registry."`
+}
+
+// Run implements runner. Besides checksums it loads the model, so that what
+// passes can be served.
+func (c *validateCmd) Run(a *app) error {
+	reg, err := c.open()
+	if err != nil {
+		return err
+	}
+	names := []string{c.Model}
+	if c.Model == "" {
+		faults, err := reg.Check()
+		if err != nil {
+			return err
+		}
+		if err := faults.Err(); err != nil {
+			return err
+		}
+		infos, err := published(reg)
+		if err != nil {
+			return err
+		}
+		names = nil
+		for _, i := range infos {
+			names = append(names, i.Version)
+		}
+	}
+	for _, name := range names {
+		p, err := train.Open(reg, name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.out, "%s is whole: %s, %d items\n", p.Version, p.Model.Describe(), p.Model.Items())
+	}
+	return nil
+}
+
+// versionCmd tells about the build.
+type versionCmd struct{}
+
+// Run implements runner.
+func (c *versionCmd) Run(a *app) error {
+	_, err := fmt.Fprintf(a.out, "trainjob %s %s %s/%s, kernels %s\n", revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH, kernel.Features())
+	return err
+}
+
+// revision is that of the source, as the Go tool stamped it.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	rev, dirty := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			rev = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+changes"
+		}
+	}
+	if rev == "" {
+		return "unknown"
+	}
+	return rev[:min(12, len(rev))] + dirty
+}

@@ -1,0 +1,42 @@
+package kernel
+
+// Gather copies the named rows of a packed table with cols columns.
+//
+//	dst[i*cols+c] = table[idx[i]*cols+c]
+func Gather(dst []float32, table []float32, cols int, idx []int32) {
+	checkRows(len(dst), len(table), cols, idx)
+	for i, r := range idx {
+		copy(dst[i*cols:(i+1)*cols], table[int(r)*cols:])
+	}
+}
+
+// ScatterAdd adds rows to the named rows of a packed table, in the order of idx,
+// so a row named twice receives both.
+//
+//	table[idx[i]*cols+c] += src[i*cols+c]
+func ScatterAdd(table []float32, cols int, idx []int32, src []float32) {
+	checkRows(len(src), len(table), cols, idx)
+	if len(src) > 0 {
+		scatterAdd(table, len(idx), cols, idx, src)
+	}
+}
+
+// checkRows panics unless every index names a whole row of a table of size
+// values and n values hold one row for each index.
+func checkRows(n, size, cols int, idx []int32) {
+	if cols < 0 {
+		panic(badSize)
+	}
+	if n != len(idx)*cols {
+		panic(badLength)
+	}
+	if cols == 0 {
+		return
+	}
+	rows := size / cols
+	for _, r := range idx {
+		if r < 0 || int(r) >= rows {
+			panic(badIndex)
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package recommend
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"seqrec/internal/event"
+)
+
+// appendFirst stores the events that ride in a request. It is a write: the
+// request fails if it cannot be made.
+func (s *Service) appendFirst(ctx context.Context, events []event.Event) (AppendResult, error) {
+	if len(events) == 0 {
+		return AppendResult{}, nil
+	}
+	if s.store == nil {
+		return AppendResult{}, fmt.Errorf("append events of the request: %w", ErrStore)
+	}
+	r, err := s.store.Append(ctx, events)
+	if err != nil {
+		return r, storeError(ctx, "append events of the request", err)
+	}
+	return r, nil
+}
+
+// history returns the events an answer may rest on, oldest first: the bare
+// history of the request, else what the store holds of the user. The events of
+// the request are part of it either way. If the store fails, err says so and the
+// events are what is known without it.
+func (s *Service) history(ctx context.Context, req *Request) (events []event.Event, err error) {
+	switch user := req.eventUser(); {
+	case req.History != nil:
+		events = req.History
+	case user == "":
+	case s.store == nil:
+		err = fmt.Errorf("read history: %w", ErrStore)
+	default:
+		events, err = s.recent(ctx, user)
+	}
+	return byTime(merge(events, req.Events)), err
+}
+
+// recent reads a stored history under its own deadline, which leaves at least
+// half of what the request still has to the model.
+func (s *Service) recent(ctx context.Context, user event.UserID) ([]event.Event, error) {
+	limit := s.cfg.HistoryTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, deadline.Sub(s.cfg.Now())/2)
+	}
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	events, err := s.store.Recent(inner, user, s.cfg.HistoryLimit)
+	if err != nil {
+		return nil, storeError(ctx, "read history", err)
+	}
+	return events, nil
+}
+
+// merge adds those of more that are not in events yet. It does not change
+// events.
+func merge(events, more []event.Event) []event.Event {
+	all := events
+	for _, e := range more {
+		e = e.Canonical()
+		held := slices.ContainsFunc(events, func(h event.Event) bool {
+			return h.Time == e.Time && h.Item == e.Item && h.Canonical().Kind == e.Kind
+		})
+		if !held {
+			all = append(all[:len(all):len(all)], e)
+		}
+	}
+	return all
+}
+
+// byTime returns the events oldest first, equal times in the order given. What
+// was in order already comes back as it is.
+func byTime(events []event.Event) []event.Event {
+	order := func(a, b event.Event) int { return cmp.Compare(a.Time, b.Time) }
+	if slices.IsSortedFunc(events, order) {
+		return events
+	}
+	sorted := slices.Clone(events)
+	slices.SortStableFunc(sorted, order)
+	return sorted
+}
+
+// fill turns a request and its history into what a worker needs, and counts the
+// events whose item the model does not know.
+func (j *job) fill(req *Request, events []event.Event) (unknown int, newest int64) {
+	timed := false
+	for i := range events {
+		newest = max(newest, events[i].Time)
+		timed = timed || events[i].Time != 0
+		n, ok := j.snap.number(events[i].Item)
+		if !ok {
+			unknown++
+			continue
+		}
+		j.items = append(j.items, n)
+		j.times = append(j.times, events[i].Time)
+	}
+	if !timed {
+		j.times = j.times[:0]
+	}
+	if j.at = req.At; j.at == 0 {
+		j.at = newest
+	}
+	j.k = req.limit()
+	if !req.IncludeSeen {
+		for _, n := range j.items {
+			block(j.mask, n)
+		}
+	}
+	for _, id := range req.Exclude {
+		if n, ok := j.snap.number(id); ok {
+			block(j.mask, n)
+		}
+	}
+	j.fillCandidates(req.Candidates)
+	return unknown, newest
+}
+
+func (j *job) fillCandidates(ids []event.ItemID) {
+	j.only = ids != nil
+	for _, id := range ids {
+		if n, ok := j.snap.number(id); ok {
+			j.candidates = append(j.candidates, n)
+		}
+	}
+	j.candidates = sortedSet(j.candidates)
+}
+
+// limit is how many items the request wants.
+func (r *Request) limit() int {
+	if r.K == 0 {
+		return DefaultK
+	}
+	return r.K
+}

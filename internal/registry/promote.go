@@ -1,0 +1,213 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxHistory is how many promotions are remembered.
+const maxHistory = 100
+
+// promotion is one line of the history.
+type promotion struct {
+	version string
+	at      time.Time
+}
+
+// Promote verifies a version in full and makes it the current one. Watchers see it at
+// their next look. Promoting the current version only verifies it.
+func (r *Registry) Promote(version string) error {
+	return r.locked(func() error {
+		if _, err := r.Load(version); err != nil {
+			return fmt.Errorf("promote: %w", err)
+		}
+		// A current that is missing or corrupt is mended by being replaced.
+		current, _ := r.Current()
+		if current == version {
+			return nil
+		}
+		past, err := r.readHistory()
+		if err != nil {
+			return fmt.Errorf("promote %s: %w", version, err)
+		}
+		now := r.opts.Now().UTC()
+		past = upTo(past, current, now)
+		past = append(past, promotion{version, now})
+		// History first: should the crash come between the two, the line too many
+		// stands after current and is not part of its past.
+		if err := r.replace(historyFile, encodeHistory(past)); err != nil {
+			return fmt.Errorf("promote %s: write history: %w", version, err)
+		}
+		if err := r.replace(currentFile, []byte(version+"\n")); err != nil {
+			return fmt.Errorf("promote %s: %w", version, err)
+		}
+		return nil
+	})
+}
+
+// Rollback makes the version promoted before the current one current again, and gives
+// its name. Versions that are gone or broken are passed over. Rolling back again
+// goes further back; ErrNotFound says that there is nothing further.
+func (r *Registry) Rollback() (string, error) {
+	var version string
+	err := r.locked(func() error {
+		past, err := r.past()
+		if err != nil {
+			return fmt.Errorf("roll back: %w", err)
+		}
+		var passed []error
+		current, _ := r.Current()
+		for i, p := range slices.Backward(past) {
+			if p.version == current {
+				continue
+			}
+			if _, err := r.Load(p.version); err != nil {
+				passed = append(passed, err)
+				continue
+			}
+			// History first, as in Promote: a crash between the two leaves a current
+			// that the history does not know, whose past is all of it.
+			err := r.replace(historyFile, encodeHistory(past[:i+1]))
+			if err == nil {
+				err = r.replace(currentFile, []byte(p.version+"\n"))
+			}
+			if err != nil {
+				return fmt.Errorf("roll back to %s: %w", p.version, err)
+			}
+			version = p.version
+			return nil
+		}
+		nothing := &Fault{Path: r.path(historyFile), Kind: ErrNotFound,
+			Detail: "no whole version was promoted before the current one", Mend: "promote a version by name"}
+		return fmt.Errorf("roll back: %w", errors.Join(append([]error{nothing}, passed...)...))
+	})
+	return version, err
+}
+
+// past gives the promotions before the current one, oldest first. Without a
+// readable current, and with one that the history does not know, that is all of it.
+func (r *Registry) past() ([]promotion, error) {
+	list, err := r.readHistory()
+	if err != nil {
+		return nil, err
+	}
+	current, _ := r.Current()
+	if i := lastIndex(list, current); i >= 0 {
+		list = list[:i]
+	}
+	return list, nil
+}
+
+// rollbackTarget gives the version that Rollback would try first among those that
+// show no fault, or "" when there is none.
+func (r *Registry) rollbackTarget() (string, error) {
+	past, err := r.past()
+	if err != nil {
+		return "", err
+	}
+	current, _ := r.Current()
+	for _, p := range slices.Backward(past) {
+		if p.version == current {
+			continue
+		}
+		if _, faults := r.check(p.version, false); len(faults) == 0 {
+			return p.version, nil
+		}
+	}
+	return "", nil
+}
+
+// upTo cuts the history after the current version; a current that the history does
+// not know is added. The oldest lines go when there are too many.
+func upTo(list []promotion, current string, now time.Time) []promotion {
+	if current == "" {
+		return list
+	}
+	if i := lastIndex(list, current); i >= 0 {
+		list = list[:i+1]
+	} else {
+		list = append(list, promotion{current, now})
+	}
+	if over := len(list) - (maxHistory - 1); over > 0 {
+		list = list[over:]
+	}
+	return list
+}
+
+func lastIndex(list []promotion, version string) int {
+	for i, p := range slices.Backward(list) {
+		if p.version == version {
+			return i
+		}
+	}
+	return -1
+}
+
+// encodeHistory gives the bytes of the history file: a line a promotion, version and time.
+func encodeHistory(list []promotion) []byte {
+	var b strings.Builder
+	for _, p := range list {
+		fmt.Fprintf(&b, "%s %s\n", p.version, p.at.Format(time.RFC3339))
+	}
+	return []byte(b.String())
+}
+
+// readHistory reads the history file, oldest promotion first; no file is no history.
+func (r *Registry) readHistory() ([]promotion, error) {
+	path := r.path(historyFile)
+	data, err := readBounded(path, 64<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		var list []promotion
+		if list, err = parseHistory(string(data)); err == nil {
+			return list, nil
+		}
+	}
+	return nil, &Fault{Path: path, Kind: ErrCorrupt, Detail: err.Error(),
+		Mend: "move the file away; rollback then begins anew, current stays"}
+}
+
+// parseHistory is the inverse of encodeHistory. It refuses a line it does not
+// understand, the last one cut short included.
+func parseHistory(data string) ([]promotion, error) {
+	var list []promotion
+	for n := 1; data != ""; n++ {
+		line, rest, ended := strings.Cut(data, "\n")
+		version, at, _ := strings.Cut(line, " ")
+		when, err := time.Parse(time.RFC3339, at)
+		if !ended || err != nil || !validVersion(version) {
+			return nil, fmt.Errorf("line %d, %.60q, is not a version and a time", n, line)
+		}
+		list = append(list, promotion{version, when})
+		data = rest
+	}
+	return list, nil
+}
+
+// replace puts new bytes in the place of a file of the registry, atomically.
+func (r *Registry) replace(name string, data []byte) error {
+	id, err := r.newID()
+	if err != nil {
+		return err
+	}
+	return r.opts.disk.replace(r.path(name), r.tempPath(name+"-"+id), data)
+}
+
+// locked runs change while no other process or goroutine changes the registry.
+func (r *Registry) locked(change func() error) (err error) {
+	unlock, err := lockFile(r.path(lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Fault{Path: r.dir, Kind: ErrNotFound, Detail: "there is no registry", Mend: "publish a version, which makes it"}
+	}
+	if err != nil {
+		return fmt.Errorf("lock registry: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return change()
+}

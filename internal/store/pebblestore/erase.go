@@ -1,0 +1,185 @@
+package pebblestore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"seqrec/internal/event"
+	"seqrec/internal/store"
+)
+
+// Erase implements store.Erasures. It also removes a history that can no longer be read; its events count as 0 then.
+func (s *Store) Erase(ctx context.Context, user event.UserID) (store.Receipt, error) {
+	if err := s.enter(); err != nil {
+		return store.Receipt{}, err
+	}
+	defer s.calls.Done()
+	if err := ctx.Err(); err != nil {
+		return store.Receipt{}, fmt.Errorf("erase: %w", err)
+	}
+	if detail := event.CheckID(string(user)); detail != "" {
+		return store.Receipt{}, fmt.Errorf("erase: %w: user id %s", store.ErrInvalid, detail)
+	}
+	r, err := s.erase(user)
+	if err != nil {
+		return store.Receipt{}, fmt.Errorf("erase: %w", classify(err))
+	}
+	s.counters.erased.Add(1)
+	return r, nil
+}
+
+func (s *Store) erase(user event.UserID) (store.Receipt, error) {
+	mu := &s.users[s.stripe(user)]
+	mu.Lock()
+	defer mu.Unlock()
+	r := store.Receipt{
+		ID:       rand.Text(),
+		UserHash: s.secret.UserHash(user),
+		At:       s.opts.Now().UTC().Truncate(time.Millisecond),
+	}
+	head, _, err := s.head(user)
+	if err != nil && !errors.Is(err, store.ErrCorrupt) {
+		return r, err
+	}
+	r.Events = head.Count + head.Head.Older
+	record, err := store.EncodeReceipt(r)
+	if err != nil {
+		return r, err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := b.Set(receiptKey(r.ID), record, nil); err != nil {
+		return r, err
+	}
+	if err := deleteUser(b, user); err != nil {
+		return r, err
+	}
+	return r, b.Commit(pebble.Sync)
+}
+
+// head returns the header of a user's newest chunk, zero if there is none or it has expired, and whether any is stored.
+func (s *Store) head(user event.UserID) (store.Chunk, bool, error) {
+	value, closer, err := s.db.Get(appendUser(nil, user, headPart))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return store.Chunk{}, false, nil
+	} else if err != nil {
+		return store.Chunk{}, false, classify(err)
+	}
+	defer closer.Close()
+	c, err := s.parseHead(value)
+	return c, true, err
+}
+
+func deleteUser(b *pebble.Batch, user event.UserID) error {
+	return b.DeleteRange(appendUser(nil, user, sealedPart), appendUser(nil, user, userEnd), nil)
+}
+
+// Erasure implements store.Erasures.
+func (s *Store) Erasure(ctx context.Context, id string) (store.Receipt, error) {
+	if err := s.enter(); err != nil {
+		return store.Receipt{}, err
+	}
+	defer s.calls.Done()
+	if err := ctx.Err(); err != nil {
+		return store.Receipt{}, fmt.Errorf("read erasure: %w", err)
+	}
+	value, closer, err := s.db.Get(receiptKey(id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return store.Receipt{}, fmt.Errorf("erasure %q: %w", id, store.ErrNotFound)
+	} else if err != nil {
+		return store.Receipt{}, fmt.Errorf("read erasure %q: %w", id, classify(err))
+	}
+	defer closer.Close()
+	r, err := store.DecodeReceipt(value)
+	if err != nil {
+		return store.Receipt{}, fmt.Errorf("read erasure %q: %w", id, err)
+	}
+	return r, nil
+}
+
+// Sweep removes the histories that have expired from disk and returns how many. Readers have not seen them since.
+func (s *Store) Sweep(ctx context.Context) (int, error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.calls.Done()
+	if s.opts.TTL == 0 {
+		return 0, nil
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{userSpace}, UpperBound: []byte{userSpace + 1}})
+	if err != nil {
+		return 0, fmt.Errorf("sweep: %w", classify(err))
+	}
+	swept := 0
+	err = s.eachHead(ctx, it, func(user event.UserID, value []byte) error {
+		if c, err := s.parseHead(value); err != nil || c.Count > 0 {
+			return err
+		}
+		gone, err := s.removeExpired(user)
+		if gone {
+			swept++
+		}
+		return err
+	})
+	if closeErr := it.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return swept, fmt.Errorf("sweep: %w", classify(err))
+	}
+	return swept, nil
+}
+
+// removeExpired removes a history if it has expired, which it looks at again: an append may have come between.
+func (s *Store) removeExpired(user event.UserID) (bool, error) {
+	mu := &s.users[s.stripe(user)]
+	mu.Lock()
+	defer mu.Unlock()
+	c, stored, err := s.head(user)
+	if err != nil || !stored || c.Count > 0 {
+		return false, err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := deleteUser(b, user); err != nil {
+		return false, err
+	}
+	// A crash that brings an expired history back does no harm.
+	return true, b.Commit(pebble.NoSync)
+}
+
+// startSweeper sweeps now and then until Close.
+func (s *Store) startSweeper() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopSweep = stop
+	if s.opts.TTL == 0 {
+		return
+	}
+	s.calls.Add(1)
+	go func() {
+		defer s.calls.Done()
+		ticker := time.NewTicker(s.opts.SweepEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			n, err := s.Sweep(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				s.opts.Logger.Error("store: sweep", "error", err)
+			case n > 0:
+				s.opts.Logger.Info("store: swept expired histories", "users", n)
+			}
+		}
+	}()
+}

@@ -1,0 +1,117 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"seqrec/internal/baseline"
+	"seqrec/internal/eval"
+	"seqrec/internal/features"
+)
+
+// bootstrapSeed is the same everywhere, so that judging a version again gives
+// the very intervals of its report.
+const bootstrapSeed = 1
+
+// JudgeOptions are what judging takes besides models and cases.
+type JudgeOptions struct {
+	Workers   int // 0: all processors
+	Resamples int // 0: eval.DefaultResamples; negative: none
+	Progress  func(done, total int)
+	Now       func() time.Time
+}
+
+func (o JudgeOptions) options(name string, s *features.Split, counts []int64) eval.Options {
+	if o.Resamples == 0 {
+		o.Resamples = eval.DefaultResamples
+	}
+	return eval.Options{
+		Name: name, Split: s.Name, Part: "test", TargetHash: s.TargetHash, Counts: counts, Workers: o.Workers,
+		Seed: bootstrapSeed, Resamples: max(o.Resamples, 0), Progress: o.Progress, Now: o.Now,
+	}
+}
+
+// JudgeSplit ranks the test cases of a split with a model of the split's own
+// items.
+func JudgeSplit(ctx context.Context, name string, m Model, s *features.Split, opt JudgeOptions) (*eval.Result, error) {
+	return judge(ctx, name, m, s, features.Counts(s.Train, s.Items), opt)
+}
+
+func judge(ctx context.Context, name string, m Model, s *features.Split, counts []int64, opt JudgeOptions) (*eval.Result, error) {
+	r, err := eval.Evaluate(ctx, m.NewRanker, s.Test, s.Items, opt.options(name, s, counts))
+	if err != nil {
+		return nil, fmt.Errorf("judge %s: %w", name, err)
+	}
+	return r, nil
+}
+
+// Judge ranks the test cases of a split of data with a published model, whose
+// vocabulary may be another: items unknown to it are left out of histories, and
+// an unknown target is a miss. The catalogue that is ranked is the model's.
+func (p *Published) Judge(ctx context.Context, data *features.Dataset, s *features.Split, opt JudgeOptions) (*eval.Result, error) {
+	cases := p.translate(s.Test, data.Vocab)
+	r, err := eval.Evaluate(ctx, p.Model.NewRanker, cases, p.Model.Items(), opt.options(p.label(), s, p.Counts))
+	if err != nil {
+		return nil, fmt.Errorf("judge version %s: %w", p.Version, err)
+	}
+	return r, nil
+}
+
+// label names a version in tables: its name and the end of its version, which
+// is the part that differs.
+func (p *Published) label() string {
+	short := p.Version[len(p.Version)-6:]
+	if p.Name == "" {
+		return short
+	}
+	return p.Name + " " + short
+}
+
+// UnknownItems counts the items of a data set that the model does not know.
+func (p *Published) UnknownItems(data *features.Dataset) (n int) {
+	for _, id := range data.Vocab.IDs() {
+		if _, ok := p.Vocab.Number(id); !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// translate gives the cases in the model's item numbers.
+func (p *Published) translate(cases []features.Case, from *features.Vocab) []features.Case {
+	number := make([]int32, from.Len())
+	for i, id := range from.IDs() {
+		number[i] = -1
+		if n, ok := p.Vocab.Number(id); ok {
+			number[i] = n
+		}
+	}
+	out := make([]features.Case, len(cases))
+	for i, c := range cases {
+		out[i] = features.Case{User: c.User, Target: number[c.Target], At: c.At}
+		for j, item := range c.Input {
+			if number[item] < 0 {
+				continue
+			}
+			out[i].Input = append(out[i].Input, number[item])
+			if c.Times != nil {
+				out[i].Times = append(out[i].Times, c.Times[j])
+			}
+		}
+	}
+	return out
+}
+
+// Baselines fits every baseline to a split.
+func Baselines(s *features.Split) ([]*baseline.Model, error) {
+	var out []*baseline.Model
+	for _, kind := range baseline.Kinds() {
+		m, err := baseline.Fit(kind, s, baseline.Options{})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}

@@ -1,0 +1,405 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"seqrec/internal/baseline"
+	"seqrec/internal/eval"
+	"seqrec/internal/features"
+	"seqrec/internal/registry"
+	"seqrec/internal/seqmodel"
+)
+
+// ErrRefused says that the quality gate refused a promotion that was asked for.
+// The version is published, with its report; the current one stays.
+var ErrRefused = errors.New("refused by the quality gate")
+
+// NightOptions are what Night takes besides the plan.
+type NightOptions struct {
+	Data     string             // a file or folder that features.Read reads
+	Registry *registry.Registry // nil: judge, and publish nothing
+	Name     string             // of the model; "": the plan's
+	Weights  string             // file of weights to publish instead of training; "": train
+	Work     string             // folder for the run's checkpoint; "": none is kept
+	Resume   bool               // go on from the checkpoint in Work
+	Every    time.Duration      // longest time within an epoch without a checkpoint
+	Promote  bool               // make the version current, if the gate lets it
+	Hold     bool               // do not make it current even if nothing is
+	Gate     GateRules
+	Alone    bool // judge without baselines
+	Judge    JudgeOptions
+	Revision string               // of the source
+	CPU      string               // instruction set in use
+	Progress func(Event)          // of training
+	Say      func(string, ...any) // hears what is done, a line at a time
+	Now      func() time.Time     // nil: time.Now
+	// Suit, when not nil, may give another plan for the data once it has been
+	// read and cut, and says why. The plan's Data must stay.
+	Suit func(*features.Split, Plan) (plan Plan, why string)
+}
+
+// Summary is the outcome of a night in figures.
+type Summary struct {
+	NDCG10          float64       `json:"ndcg@10"`
+	HR10            float64       `json:"hr@10"`
+	MRR             float64       `json:"mrr"`
+	Epochs          int           `json:"epochs"`
+	SecondsPerEpoch float64       `json:"seconds_per_epoch"` // steps only, validation left out
+	TokensPerSecond float64       `json:"tokens_per_second"`
+	Seconds         float64       `json:"seconds"` // of everything
+	PeakRSS         int64         `json:"peak_rss_bytes"`
+	Version         string        `json:"version"`
+	BestEpoch       int           `json:"best_epoch"`
+	Valid           float64       `json:"valid_ndcg@10"`
+	Name            string        `json:"name"`
+	Model           string        `json:"model"`
+	Seed            uint64        `json:"seed"`
+	Split           string        `json:"split"`
+	Cases           int           `json:"cases"`
+	Items           int           `json:"items"`
+	Interval        eval.Interval `json:"ndcg@10_interval"`
+	TargetHash      string        `json:"target_hash"`
+	Promoted        bool          `json:"promoted"`
+	Gate            *eval.Gate    `json:"gate,omitempty"`
+	Report          *eval.Report  `json:"-"`
+}
+
+// night is one Night in progress.
+type night struct {
+	plan   Plan
+	opt    NightOptions
+	began  time.Time
+	data   *features.Dataset
+	read   *features.Report
+	split  *features.Split
+	counts []int64
+
+	model   Model
+	kind    string // of the manifest
+	weights []byte
+	run     *Outcome // nil for a baseline
+	results []*eval.Result
+	popular *eval.Result // among results, if judged
+	current *eval.Result // among results, if there is a version in service
+}
+
+// Night reads the data, trains or fits the plan's model, judges it once on the
+// test cases beside baselines and the version in service, publishes it with its
+// report, and promotes it when that was asked for or nothing is in service.
+//
+// When a promotion was asked for and the gate refuses it, the error wraps
+// ErrRefused and the summary is given too. An interrupted run wraps
+// ErrInterrupted.
+func Night(ctx context.Context, plan Plan, opt NightOptions) (*Summary, error) {
+	n, err := newNight(plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.prepare(); err != nil {
+		return nil, err
+	}
+	if err := n.learn(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.judge(ctx); err != nil {
+		return nil, err
+	}
+	return n.finish()
+}
+
+func newNight(plan Plan, opt NightOptions) (*night, error) {
+	plan = plan.WithDefaults()
+	if err := errors.Join(plan.Validate(), opt.Gate.Validate()); err != nil {
+		return nil, err
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Say == nil {
+		opt.Say = func(string, ...any) {}
+	}
+	if opt.Name == "" {
+		opt.Name = plan.Name()
+	}
+	opt.Judge.Now = opt.Now
+	return &night{plan: plan, opt: opt, began: opt.Now()}, nil
+}
+
+// prepare reads and cuts the data.
+func (n *night) prepare() (err error) {
+	n.data, n.read, err = features.Read(n.opt.Data, n.plan.Data.ReadOptions())
+	if err != nil {
+		return err
+	}
+	if n.split, err = n.plan.Data.Cut(n.data); err != nil {
+		return err
+	}
+	n.counts = features.Counts(n.split.Train, n.split.Items)
+	n.opt.Say("data: %d events of %d users on %d items, %d rows with faults, %d left out; %s: %d test cases",
+		n.read.Events, n.read.Users, n.read.Items, n.read.Faults.Total, n.read.Filtered, n.split.Name, len(n.split.Test))
+	return n.suit()
+}
+
+// suit lets the caller fit the plan to the data.
+func (n *night) suit() error {
+	if n.opt.Suit == nil {
+		return nil
+	}
+	plan, why := n.opt.Suit(n.split, n.plan)
+	if why != "" {
+		n.opt.Say("%s", why)
+	}
+	n.plan = plan.WithDefaults()
+	return n.plan.Validate()
+}
+
+// learn makes the model and its weights.
+func (n *night) learn(ctx context.Context) error {
+	switch {
+	case n.opt.Weights != "":
+		return n.take()
+	case n.plan.Baseline != "":
+		return n.fit()
+	}
+	n.plan.Model.Items = n.split.Items
+	n.plan.Train.Counts = n.counts
+	net := Sequence{Model: n.plan.Model, Train: n.plan.Train, Seed: n.plan.Seed}
+	net.Train.Workers = n.opt.Judge.Workers
+	opt, err := n.runOptions()
+	if err != nil {
+		return err
+	}
+	if n.run, err = Run(ctx, net, n.split, opt); err != nil {
+		return err
+	}
+	n.opt.Say("training ended: %s; weights of epoch %d are kept", n.run.Why, n.run.Best)
+	m, err := seqmodel.Load(bytes.NewReader(n.run.Weights), int64(len(n.run.Weights)))
+	if err != nil {
+		return fmt.Errorf("take up the best weights: %w", err)
+	}
+	n.model, n.kind, n.weights = m, KindSequence, n.run.Weights
+	return nil
+}
+
+func (n *night) runOptions() (Options, error) {
+	p := n.plan
+	opt := Options{
+		Epochs: p.Epochs, Patience: p.Patience, EvalEvery: p.EvalEvery, ValidCases: p.ValidCases,
+		Sampler: p.sampler(), Schedule: p.Schedule, Workers: n.opt.Judge.Workers,
+		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Progress: n.opt.Progress, Now: n.opt.Now,
+	}
+	var err error
+	if opt.Identity, err = p.identity(n.split); err != nil || n.opt.Work == "" {
+		return opt, err
+	}
+	// Each run has a folder of its own, so that two seeds can train side by side.
+	folder := filepath.Join(n.opt.Work, opt.Identity)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return opt, fmt.Errorf("make the working folder: %w", err)
+	}
+	opt.Checkpoint = filepath.Join(folder, "checkpoint")
+	return opt, nil
+}
+
+// take uses weights that were made elsewhere.
+func (n *night) take() (err error) {
+	if n.weights, err = os.ReadFile(n.opt.Weights); err != nil {
+		return fmt.Errorf("read weights: %w", err)
+	}
+	m, err := seqmodel.Load(bytes.NewReader(n.weights), int64(len(n.weights)))
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.opt.Weights, err)
+	}
+	if m.Items() != n.split.Items {
+		return fmt.Errorf("%s: the model has %d items, the data %d: read the data with the same filters as it was trained on", n.opt.Weights, m.Items(), n.split.Items)
+	}
+	n.plan.Model = m.Config()
+	n.model, n.kind = m, KindSequence
+	return nil
+}
+
+func (n *night) fit() error {
+	m, err := baseline.Fit(n.plan.Baseline, n.split, n.plan.KNN)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := m.Save(&b); err != nil {
+		return err
+	}
+	n.model, n.kind, n.weights = m, KindBaseline, b.Bytes()
+	return nil
+}
+
+// judge ranks the test cases with the model, the baselines and the version in
+// service.
+func (n *night) judge(ctx context.Context) error {
+	add := func(name string, m Model) (*eval.Result, error) {
+		r, err := judge(ctx, name, m, n.split, n.counts, n.opt.Judge)
+		if err == nil {
+			n.results = append(n.results, r)
+			n.opt.Say("%s", line(r))
+		}
+		return r, err
+	}
+	if _, err := add(n.opt.Name, n.model); err != nil {
+		return err
+	}
+	if !n.opt.Alone {
+		list, err := Baselines(n.split)
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
+			if m.Kind() == n.plan.Baseline {
+				continue
+			}
+			r, err := add(string(m.Kind()), m)
+			if err != nil {
+				return err
+			}
+			if m.Kind() == baseline.Popularity {
+				n.popular = r
+			}
+		}
+	}
+	return n.judgeCurrent(ctx)
+}
+
+// judgeCurrent judges the version in service on the same cases. One that cannot
+// be opened is no reason to refuse its successor.
+func (n *night) judgeCurrent(ctx context.Context) error {
+	if n.opt.Registry == nil {
+		return nil
+	}
+	p, err := Open(n.opt.Registry, "current")
+	if errors.Is(err, registry.ErrNoCurrent) {
+		return nil
+	}
+	if err != nil {
+		n.opt.Say("the current version cannot be compared: %v", err)
+		return nil
+	}
+	r, err := p.Judge(ctx, n.data, n.split, n.opt.Judge)
+	if err != nil {
+		return err
+	}
+	r.Name = "current: " + r.Name
+	n.current, n.results = r, append(n.results, r)
+	n.opt.Say("%s", line(r))
+	return nil
+}
+
+// line puts a result in a line for people.
+func line(r *eval.Result) string {
+	d, _ := r.Metric("ndcg@10")
+	return fmt.Sprintf("%-24s NDCG@10 %.4f (%.4f to %.4f)  HR@10 %.4f  MRR %.4f", r.Name, d.Mean, d.Low, d.High, r.HR10(), r.MRR.Mean)
+}
+
+// finish applies the gate, writes report and version, and promotes.
+func (n *night) finish() (*Summary, error) {
+	gate, err := n.opt.Gate.Decide(n.results[0], n.popular, n.current)
+	if err != nil {
+		return nil, err
+	}
+	s := n.summary(gate)
+	if s.Report, err = n.report(s); err != nil {
+		return nil, err
+	}
+	if n.opt.Registry == nil {
+		return s, nil
+	}
+	manifest, err := n.manifest(s)
+	if err != nil {
+		return nil, err
+	}
+	p := publication{
+		manifest: manifest, vocab: n.data.Vocab, counts: n.counts, items: n.items(), report: s.Report,
+		weights: func(w io.Writer) error { _, err := w.Write(n.weights); return err },
+	}
+	if s.Version, err = p.publish(n.opt.Registry); err != nil {
+		return nil, err
+	}
+	n.opt.Say("published version %s", s.Version)
+	if err := n.sweepWork(); err != nil {
+		n.opt.Say("the working folder is left behind: %v", err)
+	}
+	return s, n.promote(s)
+}
+
+// promote makes the version current if it was asked for, or if nothing is: a
+// first model that is weak serves better than none.
+func (n *night) promote(s *Summary) error {
+	_, err := n.opt.Registry.Current()
+	first := errors.Is(err, registry.ErrNoCurrent)
+	switch {
+	case n.opt.Promote && !s.Gate.Passed:
+		for _, f := range s.Gate.Faults {
+			n.opt.Say("gate: %s", f)
+		}
+		return fmt.Errorf("version %s is published but not promoted: %w: %s", s.Version, ErrRefused, s.Gate.Faults[0])
+	case !n.opt.Promote && (n.opt.Hold || !first):
+		n.opt.Say("the current version stays; to change it: trainjob promote %s", s.Version)
+		return nil
+	}
+	if !s.Gate.Passed {
+		n.opt.Say("warning: the gate would refuse this version (%s); nothing else can be served, so it becomes current", s.Gate.Faults[0])
+	}
+	if err := n.opt.Registry.Promote(s.Version); err != nil {
+		return err
+	}
+	s.Promoted = true
+	n.opt.Say("version %s is current", s.Version)
+	return nil
+}
+
+// sweepWork removes the checkpoint of a run that is published.
+func (n *night) sweepWork() error {
+	if n.run == nil || n.opt.Work == "" {
+		return nil
+	}
+	opt, err := n.runOptions()
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Dir(opt.Checkpoint))
+}
+
+// items gives what is known about the vocabulary's items, in its order, from
+// the catalogue beside the data.
+func (n *night) items() []features.Item {
+	folder := n.opt.Data
+	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+		folder = filepath.Dir(folder)
+	}
+	list, faults, err := features.ReadItems(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		n.opt.Say("titles are left out: %v", err)
+		return nil
+	}
+	if faults.Total > 0 {
+		n.opt.Say("items: %d rows with faults\n%s", faults.Total, faults)
+	}
+	known := map[string]features.Item{}
+	for _, item := range list {
+		known[item.ID] = item
+	}
+	var out []features.Item
+	for _, id := range n.data.Vocab.IDs() {
+		if item, ok := known[id]; ok {
+			out = append(out, item)
+		}
+	}
+	return out
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what the tests need and a fresh Debian machine lacks. Go itself must be there.
+#
+#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium
+#   scripts/install-test-deps.sh race     also a C compiler, which the race detector links with
+#
+# Does nothing for what is already installed. Building and running the product needs neither.
+set -euo pipefail
+
+say() { printf 'install-test-deps: %s\n' "$*" >&2; }
+
+need_go() {
+    command -v go >/dev/null && return
+    say "no go command. Install Go 1.26 or newer (https://go.dev/dl) and put it on PATH."
+    exit 1
+}
+
+have_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable headless-shell chromium-headless-shell; do
+        command -v "$name" >/dev/null && return
+    done
+    return 1
+}
+
+have_compiler() { command -v gcc >/dev/null || command -v clang >/dev/null; }
+
+# as_root runs a command as root, directly or through sudo without a password prompt.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        say "cannot install as user $(id -un): become root, or run: apt-get install -y ${packages[*]}"
+        exit 1
+    fi
+}
+
+need_go
+packages=()
+have_browser || packages+=(chromium)
+if [ "${1:-}" = race ]; then
+    have_compiler || packages+=(gcc libc6-dev)
+fi
+[ ${#packages[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+    say "missing: ${packages[*]}, and this is not a Debian machine (no apt-get). Install them by your system's own means."
+    exit 1
+fi
+say "installing ${packages[*]}"
+export DEBIAN_FRONTEND=noninteractive
+as_root apt-get update -qq </dev/null
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null
