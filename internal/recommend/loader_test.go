@@ -20,6 +20,7 @@ import (
 	"seqrec/internal/features"
 	"seqrec/internal/registry"
 	"seqrec/internal/seqmodel"
+	"seqrec/internal/tensor/tensortest"
 )
 
 const worldItems = 130
@@ -379,7 +380,7 @@ func benchJob(s *Service, req *Request) (*worker, *job) {
 // TestRankAllocatesNothing: a warm worker encodes, scores and picks without
 // touching the heap, alone and in a batch, on each rung that needs it.
 func TestRankAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if tensortest.RaceEnabled {
 		t.Skip("the race detector makes sync.Pool forget at random")
 	}
 	s, req := benchService(t, 500, 50)
