@@ -47,8 +47,8 @@ type publishFlags struct {
 	Promote     bool    `help:"Make the version current if the gate lets it. Without this it becomes current only when nothing is."`
 	Hold        bool    `help:"Do not make it current even if nothing is."`
 	MaxDrop     float64 `help:"Gate: the share of the current version's NDCG@10 that may be lost beyond doubt." default:"0.02"`
-	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10." default:"0"`
-	NoBaselines bool    `help:"Judge without popularity, last transition and VMIS-kNN beside the model."`
+	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10. What is below it never becomes current, not even as the first version." default:"0"`
+	NoBaselines bool    `help:"Report without popularity, last transition and VMIS-kNN beside the model; the gate looks at popularity all the same."`
 	Workers     int     `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
 }
 

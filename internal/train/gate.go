@@ -16,7 +16,7 @@ type GateRules struct {
 	// the difference is below -MaxDrop times it. So noise alone, of users or of
 	// seeds, does not refuse.
 	MaxDrop float64 `json:"max_drop"`
-	// MinNDCG is a floor for NDCG@10; 0: none.
+	// MinNDCG is a floor for NDCG@10, also of a first version; 0: none.
 	MinNDCG float64 `json:"min_ndcg,omitempty"`
 }
 
@@ -38,7 +38,7 @@ func (g GateRules) Decide(candidate, popular, current *eval.Result) (*eval.Gate,
 	}
 	if g.MinNDCG > 0 {
 		v.Rules = append(v.Rules, fmt.Sprintf("NDCG@10 is at least %.4f", g.MinNDCG))
-		if ndcg < g.MinNDCG {
+		if g.belowFloor(ndcg) {
 			v.Faults = append(v.Faults, fmt.Sprintf("NDCG@10 is %.4f, below the floor of %.4f", ndcg, g.MinNDCG))
 		}
 	}
@@ -57,6 +57,9 @@ func (g GateRules) Decide(candidate, popular, current *eval.Result) (*eval.Gate,
 	v.Passed = len(v.Faults) == 0
 	return v, nil
 }
+
+// belowFloor reports whether there is a floor that ndcg does not reach.
+func (g GateRules) belowFloor(ndcg float64) bool { return g.MinNDCG > 0 && !(ndcg >= g.MinNDCG) }
 
 // against adds a fault when the candidate is clearly worse than other by more
 // than drop.

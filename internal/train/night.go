@@ -87,7 +87,7 @@ type night struct {
 	weights []byte
 	run     *Outcome // nil for a baseline
 	results []*eval.Result
-	popular *eval.Result // among results, if judged
+	popular *eval.Result // for the gate; nil when nothing may be promoted
 	current *eval.Result // among results, if there is a version in service
 }
 
@@ -95,8 +95,8 @@ type night struct {
 // test cases beside baselines and the version in service, publishes it with its
 // report, and promotes it when that was asked for or nothing is in service.
 //
-// When a promotion was asked for and the gate refuses it, the error wraps
-// ErrRefused and the summary is given too. An interrupted run wraps
+// When a promotion was asked for and the gate refuses it, or a first version is
+// below the gate's floor, the error wraps ErrRefused and the summary is given too. An interrupted run wraps
 // ErrInterrupted.
 func Night(ctx context.Context, plan Plan, opt NightOptions) (*Summary, error) {
 	n, err := newNight(plan, opt)
@@ -253,7 +253,11 @@ func (n *night) judge(ctx context.Context) error {
 	if _, err := add(n.opt.Name, n.model); err != nil {
 		return err
 	}
-	if !n.opt.Alone {
+	if n.opt.Alone {
+		if err := n.judgePopular(ctx); err != nil {
+			return err
+		}
+	} else {
 		list, err := Baselines(n.split)
 		if err != nil {
 			return err
@@ -272,6 +276,20 @@ func (n *night) judge(ctx context.Context) error {
 		}
 	}
 	return n.judgeCurrent(ctx)
+}
+
+// judgePopular judges popularity for the gate alone: what a report leaves out
+// may not be promoted unseen.
+func (n *night) judgePopular(ctx context.Context) error {
+	if n.opt.Registry == nil || n.opt.Hold || n.plan.Baseline == baseline.Popularity {
+		return nil
+	}
+	m, err := baseline.Fit(baseline.Popularity, n.split, baseline.Options{})
+	if err != nil {
+		return err
+	}
+	n.popular, err = judge(ctx, string(m.Kind()), m, n.split, n.counts, n.opt.Judge)
+	return err
 }
 
 // judgeCurrent judges the version in service on the same cases. One that cannot
@@ -336,12 +354,14 @@ func (n *night) finish() (*Summary, error) {
 }
 
 // promote makes the version current if it was asked for, or if nothing is: a
-// first model that is weak serves better than none.
+// first model that is weak serves better than none, unless somebody has said how
+// weak is too weak.
 func (n *night) promote(s *Summary) error {
 	_, err := n.opt.Registry.Current()
 	first := errors.Is(err, registry.ErrNoCurrent)
+	tooWeak := first && !n.opt.Hold && n.opt.Gate.belowFloor(s.NDCG10)
 	switch {
-	case n.opt.Promote && !s.Gate.Passed:
+	case (n.opt.Promote || tooWeak) && !s.Gate.Passed:
 		for _, f := range s.Gate.Faults {
 			n.opt.Say("gate: %s", f)
 		}
