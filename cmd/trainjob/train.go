@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"time"
+	"unicode"
 
+	"seqrec/internal/baseline"
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
 	"seqrec/internal/seqmodel"
@@ -95,6 +100,36 @@ type overrides struct {
 	SessionLength    *int     `placeholder:"N" help:"VMIS-kNN: histories are cut into sessions of at most this; 0 does not cut."`
 }
 
+// idle names the flags that are set and that a baseline has no use for. Any other
+// model, kind "", has a use for all of them.
+func (o *overrides) idle(kind baseline.Kind) (flags []string) {
+	if kind == "" {
+		return nil
+	}
+	v := reflect.ValueOf(o).Elem()
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := cmp.Or(field.Tag.Get("name"), kebab(field.Name))
+		neighbourly := name == "neighbours" || name == "sessions" || name == "session-length"
+		if !v.Field(i).IsNil() && !(kind == baseline.VMISKNN && neighbourly) {
+			flags = append(flags, "--"+name)
+		}
+	}
+	return flags
+}
+
+// kebab writes a field's name as kong names its flag: BatchSize is batch-size.
+func kebab(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
 // set puts an override, if there is one, into a field.
 func set[T any](field *T, value *T) {
 	if value != nil {
@@ -168,6 +203,9 @@ func (c *trainCmd) plan() (train.Plan, error) {
 	if err != nil {
 		return train.Plan{}, err
 	}
+	if idle := c.Override.idle(r.plan.Baseline); len(idle) > 0 {
+		return train.Plan{}, fmt.Errorf("%w: the recipe %s has no use for %s: leave them out", errUsage, r.name, strings.Join(idle, ", "))
+	}
 	p := c.complete(r.plan)
 	if err := p.WithDefaults().Validate(); err != nil {
 		return p, fmt.Errorf("%w: %w", errUsage, err)
@@ -217,13 +255,20 @@ func (c *trainCmd) Run(a *app) error {
 
 // options are what train and publish have in common.
 func (f *publishFlags) options(a *app, data string, reg registryFlag) (train.NightOptions, error) {
+	gate := train.GateRules{MaxDrop: f.MaxDrop, MinNDCG: f.MinNDCG}
+	if err := gate.Validate(); err != nil {
+		return train.NightOptions{}, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if f.Promote && f.Hold {
+		return train.NightOptions{}, fmt.Errorf("%w: --promote and --hold ask for opposite things", errUsage)
+	}
 	r, err := reg.open()
 	if err != nil {
 		return train.NightOptions{}, err
 	}
 	return train.NightOptions{
 		Data: data, Registry: r, Name: f.Name, Promote: f.Promote, Hold: f.Hold, Alone: f.NoBaselines,
-		Gate: train.GateRules{MaxDrop: f.MaxDrop, MinNDCG: f.MinNDCG}, Judge: train.JudgeOptions{Workers: f.Workers},
+		Gate: gate, Judge: train.JudgeOptions{Workers: f.Workers},
 		Revision: revision(), CPU: kernel.Features(), Say: a.say,
 	}, nil
 }

@@ -68,8 +68,10 @@ func (o *ReadOptions) Validate() error {
 		o.MaxFaultShare = 0.5
 	}
 	switch {
-	case o.MaxFaultShare < 0 || o.MaxFaultShare > 1:
+	case !(o.MaxFaultShare >= 0 && o.MaxFaultShare <= 1):
 		return fmt.Errorf("largest share of bad rows %g is outside 0 to 1", o.MaxFaultShare)
+	case math.IsNaN(o.MinRating):
+		return errors.New("the smallest rating is not a number")
 	case math.IsNaN(o.TimeUnit.millis()):
 		return fmt.Errorf("unknown time unit %q (want s, ms, us or ns)", o.TimeUnit)
 	case o.MinItemCount < 0 || o.MinUserCount < 0 || o.KCore < 0 || o.Users < 0:
