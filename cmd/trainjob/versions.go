@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"seqrec/internal/kernel"
 	"seqrec/internal/registry"
@@ -126,7 +127,8 @@ func (c *listCmd) Run(a *app) error {
 // pruneCmd removes old versions.
 type pruneCmd struct {
 	registryFlag
-	Keep int `help:"Keep so many of the newest, besides the current one and the one before it." default:"5"`
+	Keep   int  `help:"Keep so many of the newest, besides the current one and the one before it." default:"5"`
+	Broken bool `help:"Instead of old versions, remove those that are not what was published; the current one stays."`
 }
 
 // Run implements runner.
@@ -135,7 +137,11 @@ func (c *pruneCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	removed, err := reg.Prune(c.Keep)
+	prune := func() ([]string, error) { return reg.Prune(c.Keep) }
+	if c.Broken {
+		prune = reg.PruneBroken
+	}
+	removed, err := prune()
 	for _, version := range removed {
 		fmt.Fprintln(a.out, version)
 	}
@@ -155,23 +161,12 @@ func (c *validateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	names := []string{c.Model}
-	if c.Model == "" {
-		faults, err := reg.Check()
-		if err != nil {
-			return err
-		}
-		if err := faults.Err(); err != nil {
-			return err
-		}
-		infos, err := published(reg)
-		if err != nil {
-			return err
-		}
-		names = nil
-		for _, i := range infos {
-			names = append(names, i.Version)
-		}
+	names, faults, err := c.check(reg)
+	if err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		return tellFaults(a, faults)
 	}
 	for _, name := range names {
 		p, err := train.Open(reg, name)
@@ -181,6 +176,37 @@ func (c *validateCmd) Run(a *app) error {
 		fmt.Fprintf(a.out, "%s is whole: %s, %d items\n", p.Version, p.Model.Describe(), p.Model.Items())
 	}
 	return nil
+}
+
+// check verifies what the command names: the versions, and all that is wrong.
+func (c *validateCmd) check(reg *registry.Registry) (names []string, faults registry.Faults, err error) {
+	if c.Model != "" {
+		version, err := reg.Resolve(c.Model)
+		return []string{version}, reg.Validate(version), err
+	}
+	if faults, err = reg.Check(); err != nil {
+		return nil, nil, err
+	}
+	infos, err := published(reg)
+	for _, i := range infos {
+		names = append(names, i.Version)
+	}
+	return names, faults, err
+}
+
+// tellFaults writes a line a fault, then each advice once.
+func tellFaults(a *app, faults registry.Faults) error {
+	var mends []string
+	for _, f := range faults {
+		a.say("%s: %v: %s", f.Path, f.Kind, f.Detail)
+		if !slices.Contains(mends, f.Mend) {
+			mends = append(mends, f.Mend)
+		}
+	}
+	for _, mend := range mends {
+		a.say("what helps: %s", mend)
+	}
+	return fmt.Errorf("the registry has %d faults", len(faults))
 }
 
 // versionCmd tells about the build.

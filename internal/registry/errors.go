@@ -29,6 +29,8 @@ type Fault struct {
 	Kind   error  // one of the sentinels above
 	Detail string // what is wrong
 	Mend   string // what a person can do about it
+
+	unread bool // the system did not let us look: the bytes may be whole
 }
 
 // Error gives path, kind, detail and mend in one line.

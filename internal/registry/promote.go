@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ func (r *Registry) Promote(version string) error {
 	return r.locked(func() error {
 		if _, err := r.Load(version); err != nil {
 			return fmt.Errorf("promote: %w", err)
+		}
+		if err := r.replaceable(); err != nil {
+			return fmt.Errorf("promote %s: %w", version, err)
 		}
 		// A current that is missing or corrupt is mended by being replaced.
 		current, _ := r.Current()
@@ -55,6 +59,9 @@ func (r *Registry) Promote(version string) error {
 func (r *Registry) Rollback() (string, error) {
 	var version string
 	err := r.locked(func() error {
+		if err := r.replaceable(); err != nil {
+			return fmt.Errorf("roll back: %w", err)
+		}
 		past, err := r.past()
 		if err != nil {
 			return fmt.Errorf("roll back: %w", err)
@@ -188,6 +195,23 @@ func parseHistory(data string) ([]promotion, error) {
 		data = rest
 	}
 	return list, nil
+}
+
+// replaceable says whether current and history can be replaced: a rename does not
+// take the place of a folder.
+func (r *Registry) replaceable() error {
+	for _, name := range [...]string{currentFile, historyFile} {
+		if st, err := os.Lstat(r.path(name)); err == nil && st.IsDir() {
+			return folded(r.path(name))
+		}
+	}
+	return nil
+}
+
+// folded is for a folder that stands where a file of the registry belongs.
+func folded(path string) *Fault {
+	return &Fault{Path: path, Kind: ErrCorrupt, Detail: "it is a folder, where a file belongs",
+		Mend: "move the folder out of the registry, then promote a version"}
 }
 
 // replace puts new bytes in the place of a file of the registry, atomically.

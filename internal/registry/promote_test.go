@@ -173,3 +173,36 @@ func TestBrokenCurrent(t *testing.T) {
 		t.Errorf("current as a link: %v", err)
 	}
 }
+
+// A folder in the place of a file cannot be replaced by promoting: the mend says
+// what can be done, and nothing is half changed.
+func TestFolderInPlaceOfCurrent(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{currentFile, historyFile} {
+		r := newRegistry(t)
+		a, b := mustPublish(t, r, "a"), mustPublish(t, r, "b")
+		mustPromote(t, r, a)
+		before, err := os.ReadFile(r.path(historyFile))
+		if err := errors.Join(err, os.Remove(r.path(name)), os.Mkdir(r.path(name), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		for verb, err := range map[string]error{"promote": r.Promote(b), "rollback": second(r.Rollback())} {
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "move the folder") {
+				t.Errorf("%s, %s is a folder: %v", verb, name, err)
+			}
+		}
+		if name == historyFile {
+			continue
+		}
+		if _, err := r.Current(); err == nil || !strings.Contains(err.Error(), "move the folder") {
+			t.Errorf("current: %v", err)
+		}
+		if after, err := os.ReadFile(r.path(historyFile)); err != nil || string(after) != string(before) {
+			t.Errorf("history was changed to %q, %v", after, err)
+		}
+		if err := os.Remove(r.path(name)); err != nil {
+			t.Fatal(err)
+		}
+		mustPromote(t, r, b)
+	}
+}

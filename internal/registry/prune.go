@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +14,8 @@ import (
 // Prune removes old versions and gives their names. It keeps the newest keep
 // versions, the current one and the one Rollback would take. Folders with a fault,
 // of a newer format included, are neither counted nor removed: they may be
-// somebody's evidence, or somebody else's; Remove takes them by name.
+// somebody's evidence, or somebody else's; PruneBroken removes those that are
+// damaged, and Remove takes any by name.
 func (r *Registry) Prune(keep int) ([]string, error) {
 	if keep < 0 {
 		return nil, fmt.Errorf("prune: cannot keep %d versions", keep)
@@ -47,6 +49,39 @@ func (r *Registry) Prune(keep int) ([]string, error) {
 		return nil
 	})
 	return removed, err
+}
+
+// PruneBroken verifies every version in full, removes those that are not what was
+// published, and gives their names. The current one stays, and so do versions of a
+// newer format and those that the system does not let us read: they may be whole.
+func (r *Registry) PruneBroken() ([]string, error) {
+	var removed []string
+	err := r.locked(func() error {
+		current, err := r.Current()
+		if err != nil && !errors.Is(err, ErrNoCurrent) {
+			return fmt.Errorf("prune: %w", err)
+		}
+		names, err := r.versions()
+		if err != nil {
+			return fmt.Errorf("prune: %w", err)
+		}
+		for _, name := range names {
+			if _, faults := r.check(name, true); name == current || !faults.damage() {
+				continue
+			}
+			if err := r.remove(name); err != nil {
+				return fmt.Errorf("prune: %w", err)
+			}
+			removed = append(removed, name)
+		}
+		return nil
+	})
+	return removed, err
+}
+
+// damage reports whether the faults are those of a version that is lost.
+func (f Faults) damage() bool {
+	return len(f) > 0 && !slices.ContainsFunc(f, func(f *Fault) bool { return f.unread || errors.Is(f, ErrNewerFormat) })
 }
 
 // Remove removes one version, whole or broken. The current one is refused with

@@ -146,6 +146,8 @@ func (r *Registry) Current() (string, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", &Fault{Path: path, Kind: ErrNoCurrent, Detail: "nothing has been promoted", Mend: "promote a version"}
+	case errors.As(err, &irregular) && irregular.mode.IsDir():
+		return "", folded(path)
 	case errors.As(err, &irregular), errors.Is(err, errTooLong):
 		return "", &Fault{Path: path, Kind: ErrCorrupt, Detail: err.Error(), Mend: mend}
 	case err != nil:

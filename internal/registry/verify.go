@@ -210,7 +210,7 @@ func wrongSize(path string, got, want int64) *Fault {
 
 // unreadable is for a system that refuses to read what is there.
 func unreadable(path string, err error) *Fault {
-	return &Fault{Path: path, Kind: ErrCorrupt, Detail: "cannot be read: " + err.Error(), Mend: "check the disk and the rights on the file"}
+	return &Fault{Path: path, Kind: ErrCorrupt, Detail: "cannot be read: " + err.Error(), Mend: "check the disk and the rights on the file", unread: true}
 }
 
 // asFault gives an error of reading path its kind.
