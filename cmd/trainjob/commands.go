@@ -64,7 +64,7 @@ func (f dataFlags) load(a *app) (*features.Dataset, *features.Split, error) {
 	if err := plan.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	data, report, err := features.Read(f.Data, plan.ReadOptions())
+	data, report, err := features.ReadContext(a.ctx, f.Data, plan.ReadOptions())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -30,6 +30,7 @@ type importCmd struct {
 	Kinds           []string `help:"Keep only events of these kinds." placeholder:"KIND"`
 	DropItems       []string `help:"Leave these items out." placeholder:"ITEM"`
 	Users           int      `help:"Keep the first so many users; 0 keeps all." default:"0"`
+	Force           bool     `help:"Write into a folder that holds a data set already, which is then gone."`
 	LargestBadShare float64  `help:"More bad rows than this share is an error." default:"0.5"`
 }
 
@@ -48,7 +49,10 @@ func (c *importCmd) Run(a *app) error {
 	if err := opt.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	data, report, err := features.Read(c.Source, opt)
+	if err := c.free(); err != nil {
+		return err
+	}
+	data, report, err := features.ReadContext(a.ctx, c.Source, opt)
 	if report != nil {
 		a.say("%s", report)
 	}
@@ -63,12 +67,28 @@ func (c *importCmd) Run(a *app) error {
 	return json.NewEncoder(a.out).Encode(report)
 }
 
+// free refuses a target that holds a data set, before a long reading rather than
+// after it.
+func (c *importCmd) free() error {
+	if c.To == "" || c.Force {
+		return nil
+	}
+	found, err := features.FindData(c.To)
+	if err != nil {
+		return fmt.Errorf("look at the target: %w", err)
+	}
+	if found != "" {
+		return fmt.Errorf("the folder %s holds a data set already (%s): name another, or replace it by --force", c.To, filepath.Base(found))
+	}
+	return nil
+}
+
 func (c *importCmd) write(a *app, data *features.Dataset) error {
 	items, err := c.readItems(a)
 	if err != nil {
 		return err
 	}
-	if err := features.WriteFolder(c.To, data, items); err != nil {
+	if err := features.WriteFolderContext(a.ctx, c.To, data, items); err != nil {
 		return err
 	}
 	a.say("written: %s", c.To)

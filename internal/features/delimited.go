@@ -1,11 +1,14 @@
 package features
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // peek returns the first line, as far as it fits the buffer, without consuming
@@ -185,7 +188,16 @@ func readHeader(l *lineReader, want Columns) (layout, error) {
 		return layout{}, fmt.Errorf("read header: %s", fault.detail)
 	}
 	lay.columns = len(names)
-	return lay, lay.find(names, want)
+	err = lay.find(names, want)
+	if err != nil && !isText(line) {
+		err = fmt.Errorf("the first line is no header but something that is not text: %q", line[:min(len(line), 20)])
+	}
+	return lay, err
+}
+
+// isText reports whether a line is UTF-8 without control characters other than tabs.
+func isText(line []byte) bool {
+	return utf8.Valid(line) && !bytes.ContainsFunc(line, func(r rune) bool { return r != '\t' && unicode.IsControl(r) })
 }
 
 // find sets the places of the columns. User and item must be there.
@@ -209,7 +221,8 @@ func (lay *layout) find(names []string, want Columns) error {
 			if c.named != "" {
 				missing += " " + strconv.Quote(c.named)
 			}
-			return fmt.Errorf("no %s in header %.200q: name the column of %ss that it has", missing, strings.Join(names, " "), c.what)
+			return fmt.Errorf("no %s in header %.200q: name the column of %ss that it has (trainjob import --%s-column NAME, which writes a form that every command reads)",
+				missing, strings.Join(names, " "), c.what, c.what)
 		}
 	}
 	return nil

@@ -11,10 +11,11 @@ const faultLines = 10
 
 // Faults counts, by kind, the rows of a file that could not be read. The kinds
 // are: "columns" (wrong number of fields), "quote" (a quoted field that never
-// ends or goes on after its end), "long" (a line over 1 MiB), "user" and "item"
-// (an id that is empty, over 256 bytes, not UTF-8 or holds control characters),
-// "time", "kind", "rating" (a value that cannot be read) and "json"; in item
-// files also "title", "categories" and "twice" (the item was there before).
+// ends or goes on after its end), "long" (a line over 1 MiB, or no room for more
+// rows), "user" and "item" (an id that is empty, over 256 bytes, not UTF-8 or holds
+// control characters), "time", "kind", "rating" (a value that cannot be read) and
+// "json"; in item files also "title", "categories" and "twice" (the item was there
+// before).
 type Faults struct {
 	ByKind []FaultKind `json:"by_kind,omitempty"`
 	Total  int         `json:"total"`

@@ -55,7 +55,7 @@ func (it *Item) check() *rowFault {
 // them than half is an error that wraps ErrMostlyFault. Where there is no
 // catalogue the error wraps fs.ErrNotExist.
 func ReadItems(path string) ([]Item, *Faults, error) {
-	path, err := findFile(path, []string{"items.csv", "items.ndjson", "movies.dat", "movies.csv", "*.item"})
+	path, err := findFile(path, itemNames())
 	if err != nil {
 		return nil, nil, fmt.Errorf("read items: %w", err)
 	}
@@ -69,6 +69,11 @@ func ReadItems(path string) ([]Item, *Faults, error) {
 		return nil, faults, fmt.Errorf("read items %s: %w", path, err)
 	}
 	return items, faults, nil
+}
+
+// itemNames lists the names looked for in a folder, in order.
+func itemNames() []string {
+	return []string{"items.csv", "items.ndjson", "movies.dat", "movies.csv", "*.item"}
 }
 
 // ReadItemsFrom is ReadItems for an open file.

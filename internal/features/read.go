@@ -3,6 +3,7 @@ package features
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -84,13 +85,18 @@ func (o *ReadOptions) Validate() error {
 	return fmt.Errorf("unknown format %q", o.Format)
 }
 
-// Read reads an interaction file, or the interaction file of a folder, plain or
+// Read is ReadContext that nothing stops.
+func Read(path string, opt ReadOptions) (*Dataset, *Report, error) {
+	return ReadContext(context.Background(), path, opt)
+}
+
+// ReadContext reads an interaction file, or the interaction file of a folder, plain or
 // compressed by gzip or zstd. Bad rows are counted in the report and passed
 // over; when there are more of them than MaxFaultShare the error wraps
 // ErrMostlyFault, and ErrNoEvents when nothing is left. The report is then
 // still returned, with the faults. A file that ends in the middle of its
-// compression is an error.
-func Read(path string, opt ReadOptions) (*Dataset, *Report, error) {
+// compression is an error, and so is the end of ctx.
+func ReadContext(ctx context.Context, path string, opt ReadOptions) (*Dataset, *Report, error) {
 	path, err := findFile(path, interactionNames())
 	if err != nil {
 		return nil, nil, fmt.Errorf("read interactions: %w", err)
@@ -100,7 +106,7 @@ func Read(path string, opt ReadOptions) (*Dataset, *Report, error) {
 		return nil, nil, fmt.Errorf("read interactions: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // read only
-	d, rep, err := ReadFrom(f, opt)
+	d, rep, err := ReadFrom(&untilDone{ctx: ctx, f: f}, opt)
 	if rep != nil {
 		rep.Source = path
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
@@ -186,9 +187,12 @@ func TestReadFaults(t *testing.T) {
 		})
 	}
 	t.Run("rating", func(t *testing.T) {
-		_, rep := read(t, "user_id,item_id,rating\nu,a,4\nu,a,good\nu,b,5\n", ReadOptions{MinRating: 4})
-		if len(rep.Faults.ByKind) != 1 || rep.Faults.ByKind[0].Kind != "rating" {
-			t.Errorf("faults %v", rep.Faults)
+		const rows = "user_id,item_id,rating\nu,a,4\nu,a,good\nu,b,5\nu,b,1e99\nu,c,\n"
+		for least, lines := range map[float64][]int{0: {3, 5}, 4: {3, 5, 6}} {
+			_, rep := read(t, rows, ReadOptions{MinRating: least, MaxFaultShare: 1})
+			if k := rep.Faults.ByKind; len(k) != 1 || k[0].Kind != "rating" || !cmp.Equal(k[0].Lines, lines) {
+				t.Errorf("smallest rating %v: faults %v, want lines %v", least, rep.Faults, lines)
+			}
 		}
 	})
 }
@@ -443,6 +447,9 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("what was read could not be written and read again: %v %v", err, rep)
 		}
 		if diff := cmp.Diff(flat(d), flat(again)); diff != "" {
+			t.Fatal(diff)
+		}
+		if diff := cmp.Diff(d.Ratings, again.Ratings, cmpopts.EquateNaNs()); diff != "" && again.Ratings != nil {
 			t.Fatal(diff)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 type row struct {
 	user, item int32
 	time       float64 // in the unit of the file until settled, then Unix ms
+	rating     float32 // NaN when there is none
 	line       int32   // for faults found later; saturates
 	kind       int16
 	dated      bool // time is Unix ms already, being written as a date
@@ -27,8 +28,9 @@ type rows struct {
 	items    *Vocab
 	kinds    *Vocab
 	list     []row
-	timed    int // rows with a time
-	filtered int // good rows that the options leave out
+	timed    int  // rows with a time
+	rated    bool // some row has a rating
+	filtered int  // good rows that the options leave out
 	faults   Faults
 	wanted   map[string]bool // kinds kept; nil keeps all
 	dropped  map[string]bool // item ids left out
@@ -80,8 +82,8 @@ func (r *rows) addEvent(line int, e event.Event) {
 	}
 }
 
-// take checks the ids, applies the options and keeps the row, whose time is set
-// already.
+// take checks the ids and the rating, applies the options and keeps the row, whose
+// time is set already.
 func (r *rows) take(line int, in raw, t row) *rowFault {
 	if why := event.CheckID(in.user); why != "" {
 		return faultf("user", "user id %s", why)
@@ -94,10 +96,14 @@ func (r *rows) take(line int, in raw, t row) *rowFault {
 			return faultf("kind", "kind %s", why)
 		}
 	}
+	rating, fault := parseRating(in.rating)
+	if fault != nil {
+		return fault
+	}
 	if len(r.list) == math.MaxInt32 || r.kinds.Len() == math.MaxInt16 {
 		return faultf("long", "no room for more than %d rows of %d kinds", math.MaxInt32, math.MaxInt16)
 	}
-	keep, fault := r.keeps(in)
+	keep, fault := r.keeps(in, rating)
 	if fault != nil {
 		return fault
 	}
@@ -108,23 +114,35 @@ func (r *rows) take(line int, in raw, t row) *rowFault {
 	if !math.IsNaN(t.time) {
 		r.timed++
 	}
-	t.line = int32(min(line, math.MaxInt32))
+	r.rated = r.rated || !math.IsNaN(rating)
+	t.line, t.rating = int32(min(line, math.MaxInt32)), float32(rating)
 	t.user, t.item, t.kind = intern(r.users, in.user), intern(r.items, in.item), int16(intern(r.kinds, in.kind))
 	r.list = append(r.list, t)
 	return nil
 }
 
+// parseRating reads a rating; no text is no rating, NaN.
+func parseRating(text string) (float64, *rowFault) {
+	if text == "" {
+		return math.NaN(), nil
+	}
+	rating, ok := parseFloat(text)
+	if !ok || math.Abs(rating) > math.MaxFloat32 {
+		return 0, faultf("rating", "rating %.40q is not a number that a rating can be", text)
+	}
+	return rating, nil
+}
+
 // keeps applies the options that look at one row.
-func (r *rows) keeps(in raw) (bool, *rowFault) {
+func (r *rows) keeps(in raw, rating float64) (bool, *rowFault) {
 	if r.wanted != nil && !r.wanted[in.kind] || r.dropped[in.item] {
 		return false, nil
 	}
 	if r.opt.MinRating == 0 {
 		return true, nil
 	}
-	rating, ok := parseFloat(in.rating)
-	if !ok {
-		return false, faultf("rating", "rating %.40q is not a number", in.rating)
+	if math.IsNaN(rating) {
+		return false, faultf("rating", "no rating, where a smallest is asked for")
 	}
 	return rating >= r.opt.MinRating, nil
 }
@@ -247,6 +265,9 @@ func (r *rows) dataset() *Dataset {
 	if r.kinds.Len() > 1 || r.kinds.Len() == 1 && r.kinds.ID(0) != "" {
 		d.Kinds = make([]string, len(r.list))
 	}
+	if r.rated {
+		d.Ratings = make([]float32, len(r.list))
+	}
 	number := make([]int32, r.items.Len()) // number in d.Vocab, plus one
 	for i, t := range r.list {
 		if i == 0 || t.user != r.list[i-1].user {
@@ -262,6 +283,9 @@ func (r *rows) dataset() *Dataset {
 		}
 		if d.Kinds != nil {
 			d.Kinds[i] = r.kinds.ID(int32(t.kind))
+		}
+		if d.Ratings != nil {
+			d.Ratings[i] = t.rating
 		}
 	}
 	d.Offsets = append(d.Offsets, len(r.list))

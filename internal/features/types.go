@@ -6,12 +6,13 @@ import "seqrec/internal/kernel"
 // Items[Offsets[u]:Offsets[u+1]], oldest first (equal times keep file order).
 // Items are numbered 0..len(Vocab)-1; there is no padding item.
 type Dataset struct {
-	Users   []string // external user ids, by user number
-	Vocab   *Vocab   // external item ids, by item number
-	Offsets []int    // len(Users)+1
-	Items   []int32  // item number of each event
-	Times   []int64  // Unix milliseconds of each event; nil when the source has none
-	Kinds   []string // kind of each event; nil when the source has none
+	Users   []string  // external user ids, by user number
+	Vocab   *Vocab    // external item ids, by item number
+	Offsets []int     // len(Users)+1
+	Items   []int32   // item number of each event
+	Times   []int64   // Unix milliseconds of each event; nil when the source has none
+	Kinds   []string  // kind of each event; nil when the source has none
+	Ratings []float32 // rating of each event, NaN where there is none; nil when the source has none
 }
 
 // Batch is B sequences laid end to end, without padding: sequence b is

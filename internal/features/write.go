@@ -2,10 +2,15 @@ package features
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,9 +19,9 @@ import (
 
 // WriteCSV writes a data set in the generic form: a header and one row an
 // event, user_id,item_id, then timestamp (Unix seconds, with as many decimals as
-// needed) when there are times and behavior when there are kinds. Users follow
-// each other, each oldest event first, so reading it back gives the same data
-// set with the same numbers.
+// needed) when there are times, behavior when there are kinds and rating when
+// there are ratings. Users follow each other, each oldest event first, so reading
+// it back gives the same data set with the same numbers.
 func WriteCSV(w io.Writer, d *Dataset) error {
 	b := bufio.NewWriterSize(w, 64<<10)
 	header := "user_id,item_id"
@@ -25,6 +30,9 @@ func WriteCSV(w io.Writer, d *Dataset) error {
 	}
 	if d.Kinds != nil {
 		header += ",behavior"
+	}
+	if d.Ratings != nil {
+		header += ",rating"
 	}
 	// A bufio.Writer keeps its first error for Flush.
 	_, _ = b.WriteString(header + "\n")
@@ -38,6 +46,9 @@ func WriteCSV(w io.Writer, d *Dataset) error {
 			}
 			if d.Kinds != nil {
 				row = appendField(append(row, ','), d.Kinds[i])
+			}
+			if d.Ratings != nil {
+				row = appendRating(append(row, ','), d.Ratings[i])
 			}
 			_, _ = b.Write(append(row, '\n'))
 		}
@@ -64,6 +75,13 @@ func appendSeconds(dst []byte, ms int64) []byte {
 		dst = append(dst, fmt.Sprintf(".%03d", part)...)
 	}
 	return dst
+}
+
+func appendRating(dst []byte, rating float32) []byte {
+	if rating != rating { // NaN: there is none
+		return dst
+	}
+	return strconv.AppendFloat(dst, float64(rating), 'f', -1, 32)
 }
 
 // WriteItemsCSV writes a catalogue in the generic form: item_id,title,categories
@@ -94,26 +112,85 @@ func WriteItemsCSV(w io.Writer, items []Item) error {
 	return nil
 }
 
-// WriteFolder writes interactions.csv.gz and, when there are items,
-// items.csv.gz into dir, which it makes if need be. Each file is written aside,
-// synced and renamed, so what stands under its name is whole.
+// WriteFolder is WriteFolderContext that nothing stops.
 func WriteFolder(dir string, d *Dataset, items []Item) error {
+	return WriteFolderContext(context.Background(), dir, d, items)
+}
+
+// The files of a data set's folder in the generic form.
+const (
+	interactionsFile = "interactions.csv.gz"
+	catalogueFile    = "items.csv.gz"
+)
+
+// WriteFolderContext writes interactions.csv.gz and, when there are items,
+// items.csv.gz into dir, which it makes if need be, and removes other files of a
+// data set's name, so that the folder is read as this data set. Each file is
+// written aside and synced, and both are renamed when both are whole: when ctx
+// ends first, or on another error, the folder is left as it was.
+func WriteFolderContext(ctx context.Context, dir string, d *Dataset, items []Item) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write data set: %w", err)
 	}
+	fill := map[string]func(io.Writer) error{interactionsFile: func(w io.Writer) error { return WriteCSV(w, d) }}
 	if items != nil {
-		if err := writeGzip(filepath.Join(dir, "items.csv.gz"), func(w io.Writer) error { return WriteItemsCSV(w, items) }); err != nil {
+		fill[catalogueFile] = func(w io.Writer) error { return WriteItemsCSV(w, items) }
+	}
+	aside := map[string]string{}
+	defer func() {
+		for _, temp := range aside {
+			_ = os.Remove(temp) // of what was not renamed
+		}
+	}()
+	for name, fill := range fill {
+		if aside[name], err = writeGzip(ctx, filepath.Join(dir, name), fill); err != nil {
 			return err
 		}
 	}
-	return writeGzip(filepath.Join(dir, "interactions.csv.gz"), func(w io.Writer) error { return WriteCSV(w, d) })
+	for _, name := range slices.Sorted(maps.Keys(aside)) {
+		if err := os.Rename(aside[name], filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("write data set: %w", err)
+		}
+		delete(aside, name)
+	}
+	return removeStale(dir, items != nil)
 }
 
-// writeGzip writes a compressed file aside and renames it to path.
-func writeGzip(path string, fill func(io.Writer) error) (err error) {
+// removeStale removes what another data set in the generic form has left in a
+// folder that was written just now, with a catalogue or without.
+func removeStale(dir string, catalogue bool) error {
+	stale := []string{"interactions.csv", "interactions.csv.zst", "items.csv", "items.csv.zst", "items.ndjson", "items.ndjson.gz", "items.ndjson.zst"}
+	if !catalogue {
+		stale = append(stale, catalogueFile)
+	}
+	for _, name := range stale {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("write data set: %w", err)
+		}
+	}
+	return nil
+}
+
+// FindData gives the file in a folder that reading it as a data set would take,
+// or "" when there is none.
+func FindData(dir string) (string, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	for _, names := range [...][]string{interactionNames(), itemNames()} {
+		path, err := findFile(dir, names)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return path, err
+		}
+	}
+	return "", nil
+}
+
+// writeGzip writes a compressed file beside path and gives its name there.
+func writeGzip(ctx context.Context, path string, fill func(io.Writer) error) (temp string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return "", fmt.Errorf("write %s: %w", path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -123,20 +200,20 @@ func writeGzip(path string, fill func(io.Writer) error) (err error) {
 		}
 	}()
 	z := gzip.NewWriter(f)
-	if err = fill(z); err != nil {
-		return err
+	if err = fill(&untilDone{ctx: ctx, w: z}); err != nil {
+		return "", err
 	}
 	if err = z.Close(); err != nil {
-		return err
+		return "", err
 	}
 	if err = f.Chmod(0o644); err != nil {
-		return err
+		return "", err
 	}
 	if err = f.Sync(); err != nil {
-		return err
+		return "", err
 	}
 	if err = f.Close(); err != nil {
-		return err
+		return "", err
 	}
-	return os.Rename(f.Name(), path)
+	return f.Name(), nil
 }

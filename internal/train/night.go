@@ -103,7 +103,7 @@ func Night(ctx context.Context, plan Plan, opt NightOptions) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.prepare(); err != nil {
+	if err := n.prepare(ctx); err != nil {
 		return nil, err
 	}
 	if err := n.learn(ctx); err != nil {
@@ -134,8 +134,8 @@ func newNight(plan Plan, opt NightOptions) (*night, error) {
 }
 
 // prepare reads and cuts the data.
-func (n *night) prepare() (err error) {
-	n.data, n.read, err = features.Read(n.opt.Data, n.plan.Data.ReadOptions())
+func (n *night) prepare(ctx context.Context) (err error) {
+	n.data, n.read, err = features.ReadContext(ctx, n.opt.Data, n.plan.Data.ReadOptions())
 	if err != nil {
 		return err
 	}
