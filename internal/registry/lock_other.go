@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// lockFile refuses: without flock two writers could undo each other's change.
-// Reading a registry needs no lock and works everywhere.
-func lockFile(path string) (unlock func() error, err error) {
-	return nil, &os.PathError{Op: "lock", Path: path, Err: errors.ErrUnsupported}
+// flock refuses: without it two writers could undo each other's change. Reading a
+// registry needs no lock and works everywhere.
+func flock(f *os.File, _ bool) error {
+	return &os.PathError{Op: "lock", Path: f.Name(), Err: errors.ErrUnsupported}
 }

@@ -8,21 +8,24 @@ import (
 	"syscall"
 )
 
-// lockFile waits for the exclusive lock on path and gives its release. The
-// system lets go of it when the process dies, so a lock is never stale.
-func lockFile(path string) (unlock func() error, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
+// flock takes the exclusive lock on a file; without waiting, it is ErrLocked while
+// somebody has it. The system lets go of it when the process dies, so a lock is
+// never stale.
+func flock(f *os.File, wait bool) error {
+	how := syscall.LOCK_EX
+	if !wait {
+		how |= syscall.LOCK_NB
 	}
 	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if !errors.Is(err, syscall.EINTR) {
-			break
+		err := syscall.Flock(int(f.Fd()), how)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return ErrLocked
+		case err != nil:
+			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
+		return nil
 	}
-	if err != nil {
-		return nil, errors.Join(&os.PathError{Op: "flock", Path: path, Err: err}, f.Close())
-	}
-	return f.Close, nil
 }

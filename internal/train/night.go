@@ -89,6 +89,7 @@ type night struct {
 	results []*eval.Result
 	popular *eval.Result // for the gate; nil when nothing may be promoted
 	current *eval.Result // among results, if there is a version in service
+	unlock  func() error // of the run's working folder; nil before it is locked
 }
 
 // Night reads the data, trains or fits the plan's model, judges it once on the
@@ -98,11 +99,12 @@ type night struct {
 // When a promotion was asked for and the gate refuses it, or a first version is
 // below the gate's floor, the error wraps ErrRefused and the summary is given too. An interrupted run wraps
 // ErrInterrupted.
-func Night(ctx context.Context, plan Plan, opt NightOptions) (*Summary, error) {
+func Night(ctx context.Context, plan Plan, opt NightOptions) (s *Summary, err error) {
 	n, err := newNight(plan, opt)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, n.leave()) }()
 	if err := n.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -177,6 +179,9 @@ func (n *night) learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.enter(opt.Checkpoint); err != nil {
+		return err
+	}
 	if n.run, err = Run(ctx, net, n.split, opt); err != nil {
 		return err
 	}
@@ -207,6 +212,29 @@ func (n *night) runOptions() (Options, error) {
 	}
 	opt.Checkpoint = filepath.Join(folder, "checkpoint")
 	return opt, nil
+}
+
+// enter locks the run's working folder until the night leaves it: two runs would
+// write over each other's checkpoint. Systems without such locks go without.
+func (n *night) enter(checkpoint string) (err error) {
+	if checkpoint == "" {
+		return nil
+	}
+	n.unlock, err = registry.TryLock(filepath.Dir(checkpoint) + ".lock")
+	switch {
+	case errors.Is(err, registry.ErrLocked):
+		return fmt.Errorf("another run of these settings is under way: %w: wait, or give --work another folder", err)
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil
+	}
+	return err
+}
+
+func (n *night) leave() error {
+	if n.unlock == nil {
+		return nil
+	}
+	return n.unlock()
 }
 
 // take uses weights that were made elsewhere.
