@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -51,6 +54,9 @@ func parse(args []string, stdout, stderr io.Writer) (command runner, code int, e
 	if err != nil {
 		return nil, exitFailed, err
 	}
+	if err := file.check(parser.Model); err != nil {
+		return nil, exitUsage, err
+	}
 	defer func() { // kong leaves by Exit after --help; a test must not end with it
 		if r := recover(); r != nil {
 			e, ok := r.(exit)
@@ -92,12 +98,30 @@ func configPath(args []string) string {
 // below the environment and the command line.
 type config struct {
 	path   string
-	values map[string]string // by flag name
+	values map[string]entry // by flag name
+	faults []located
 }
 
-// readConfig reads the file; no path is an empty file.
+// entry is a value of the file.
+type entry struct {
+	key, text string
+	line      int
+}
+
+// located is a fault and the line it is in.
+type located struct {
+	line int
+	text string
+}
+
+func (c *config) fault(line int, format string, args ...any) {
+	c.faults = append(c.faults, located{line, fmt.Sprintf(format, args...)})
+}
+
+// readConfig reads the file; no path is an empty file. What is wrong in the file is
+// for check to report, all at once.
 func readConfig(path string) (*config, error) {
-	c := &config{path: path, values: map[string]string{}}
+	c := &config{path: path, values: map[string]entry{}}
 	if path == "" {
 		return c, nil
 	}
@@ -109,32 +133,44 @@ func readConfig(path string) (*config, error) {
 }
 
 func (c *config) parse(data []byte) error {
-	var nodes map[string]yaml.Node
-	if err := yaml.Unmarshal(data, &nodes); err != nil {
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("read config %s: %w", c.path, err)
 	}
-	var faults []error
-	for key, node := range nodes {
-		name := strings.ReplaceAll(key, "_", "-")
-		if _, double := c.values[name]; double {
-			faults = append(faults, fmt.Errorf("config %s, line %d: %s is given twice", c.path, node.Line, key))
-		}
-		value, err := scalar(&node)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("config %s, line %d: %s: %w", c.path, node.Line, key, err))
-		}
-		c.values[name] = value
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read config %s: there must be one document", c.path)
 	}
-	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(faults...)
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		c.fault(root.Line, "the document must hold flag names and values")
+		return nil
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, node := root.Content[i], root.Content[i+1]
+		name := strings.ReplaceAll(key.Value, "_", "-")
+		if _, double := c.values[name]; double {
+			c.fault(key.Line, "%s is given twice", key.Value)
+			continue
+		}
+		text, err := scalar(node)
+		if err != nil {
+			c.fault(node.Line, "%s: %v", key.Value, err)
+			continue
+		}
+		c.values[name] = entry{key.Value, text, node.Line}
+	}
+	return nil
 }
 
 // scalar gives a YAML value as a flag would have it; lists are joined by commas.
 func scalar(n *yaml.Node) (string, error) {
-	switch n.Kind {
-	case yaml.ScalarNode:
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
 		return n.Value, nil
-	case yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode:
 		var list []string
 		for _, e := range n.Content {
 			if e.Kind != yaml.ScalarNode {
@@ -147,30 +183,54 @@ func scalar(n *yaml.Node) (string, error) {
 	return "", errors.New("want a plain value or a list of such")
 }
 
-// Validate implements kong.Resolver: every name must be a flag of some command.
-func (c *config) Validate(app *kong.Application) error {
-	known := map[string]bool{}
+// check holds the file to the flags of the program: every name must be a flag of
+// some command, which takes the value. It reports all faults of the file.
+func (c *config) check(app *kong.Application) error {
+	known := map[string][]*kong.Flag{}
 	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
 		if f, ok := node.(*kong.Flag); ok {
-			known[f.Name] = true
+			known[f.Name] = append(known[f.Name], f)
 		}
 		return next(nil)
 	})
 	if err != nil {
 		return err
 	}
-	var unknown []string
-	for name := range c.values {
-		if !known[name] || name == "config" || name == "help" {
-			unknown = append(unknown, name)
+	for name, e := range c.values {
+		if len(known[name]) == 0 || name == "config" || name == "help" {
+			c.fault(e.line, "no flag is called %s", e.key)
+		} else if err := takes(known[name], e.text); err != nil {
+			c.fault(e.line, "%s: %v", e.key, err)
 		}
 	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return fmt.Errorf("config %s: no flag is called %s", c.path, strings.Join(unknown, ", "))
+	slices.SortFunc(c.faults, func(a, b located) int { return cmp.Or(cmp.Compare(a.line, b.line), strings.Compare(a.text, b.text)) })
+	var faults []error
+	for _, f := range c.faults {
+		faults = append(faults, fmt.Errorf("%s:%d: %s", c.path, f.line, f.text))
 	}
-	return nil
+	return errors.Join(faults...)
 }
+
+// takes reports why none of the flags of one name takes a value.
+func takes(flags []*kong.Flag, text string) (err error) {
+	for _, f := range flags {
+		target := reflect.New(f.Target.Type()).Elem()
+		if target.Kind() == reflect.Pointer {
+			target.Set(reflect.New(target.Type().Elem()))
+		}
+		err = f.Mapper.Decode(&kong.DecodeContext{Value: f.Value, Scan: kong.ScanFromTokens(kong.Token{Value: text, Type: kong.FlagValueToken})}, target)
+		if err == nil && f.Enum != "" && !slices.Contains(f.EnumSlice(), text) {
+			err = fmt.Errorf("%q is not one of %s", text, strings.Join(f.EnumSlice(), ", "))
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// Validate implements kong.Resolver; check has done it.
+func (c *config) Validate(*kong.Application) error { return nil }
 
 // Resolve implements kong.Resolver. kong asks it after the environment, so a
 // flag whose variable is set is left alone.
@@ -181,7 +241,7 @@ func (c *config) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 		}
 	}
 	if v, ok := c.values[flag.Name]; ok {
-		return v, nil
+		return v.text, nil
 	}
 	return nil, nil
 }

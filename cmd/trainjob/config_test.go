@@ -54,16 +54,24 @@ func TestOrderOfSettings(t *testing.T) {
 
 func TestConfigFaults(t *testing.T) {
 	for name, tt := range map[string]struct{ file, says string }{
-		"unknown keys":       {"widht: 3\ncolour: red\n", "colour, widht"},
+		"unknown keys":       {"widht: 3\ncolour: red\n", "yaml:1: no flag is called widht|yaml:2: no flag is called colour"},
 		"not YAML":           {"width: [\n", "read config"},
-		"a mapping inside":   {"width: {a: 1}\n", "plain value"},
-		"twice":              {"batch-size: 1\nbatch_size: 2\n", "twice"},
-		"twice the same key": {"width: 1\nwidth: 2\n", "already defined"},
-		"not a number":       {"width: wide\n", "width"},
+		"two documents":      {"width: 1\n---\nwidth: 2\n", "one document"},
+		"a list":             {"- width\n", "yaml:1: the document"},
+		"a mapping inside":   {"width: {a: 1}\n", "yaml:1: width: want a plain value"},
+		"nothing":            {"width:\n", "yaml:1: width: want a plain value"},
+		"twice":              {"batch-size: 1\nbatch_size: 2\n", "yaml:2: batch_size is given twice"},
+		"twice the same key": {"width: 1\nwidth: 2\n", "yaml:2: width is given twice"},
 		"a list of lists":    {"kinds: [[a]]\n", "plain values"},
+		"wrong types":        {"\nwidth: wide\noutput_bias: maybe\ncheckpoint-every: 3 dogs\nrate: 1e-3\n", "yaml:2: width: |yaml:3: output_bias: |yaml:4: checkpoint-every: "},
+		"bad values":         {"split: sideways\n", `yaml:1: split: "sideways" is not one of leave-one-out, temporal`},
+		"all at once":        {"widht: 3\nrate: fast\nsplit: sideways\nseed: 1\nseed: 2\n", "yaml:1: |yaml:2: |yaml:3: |yaml:5: "},
 	} {
-		if _, err := parsed(t, tt.file); err == nil || !strings.Contains(err.Error(), tt.says) {
-			t.Errorf("%s: error %v, want %q", name, err, tt.says)
+		_, err := parsed(t, tt.file)
+		for _, says := range strings.Split(tt.says, "|") {
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: error %v, want %q", name, err, says)
+			}
 		}
 	}
 	if _, _, err := parse([]string{"list", "--config=/nowhere.yaml", "--registry", "r"}, io.Discard, io.Discard); err == nil {
@@ -76,7 +84,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add("? [1]\n: 2\n")
 	f.Add("a: &x [*x]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c := &config{path: "f", values: map[string]string{}}
+		c := &config{path: "f", values: map[string]entry{}}
 		_ = c.parse([]byte(text)) // must not panic, whatever it says
 	})
 }
