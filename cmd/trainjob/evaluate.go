@@ -67,7 +67,10 @@ func (c *evaluateCmd) Run(a *app) error {
 		return err
 	}
 	if theirs := p.Plan.Data; theirs.Split != "" && !reflect.DeepEqual(theirs, c.plan()) {
-		a.say("note: the version was trained on data cut in another way, so its report has other figures: %+v", theirs)
+		a.say("note: the version was trained on data cut in another way, so its report has other figures: %s", theirs)
+	}
+	if err := tellUnknown(a, p, data); err != nil {
+		return err
 	}
 	opt := train.JudgeOptions{Workers: c.Workers}
 	r, err := p.Judge(a.ctx, data, split, opt)
@@ -82,9 +85,7 @@ func (c *evaluateCmd) Run(a *app) error {
 		}
 		results = append(results, more...)
 	}
-	if unknown := p.UnknownItems(data); unknown > 0 {
-		a.say("%d of %d items of the data are unknown to the model; %d targets are counted as misses", unknown, data.Vocab.Len(), r.Protocol.Unknown)
-	}
+	tellMisses(a, r)
 	writeResults(a.err, results)
 	if c.Report != "" {
 		if err := c.report(p, results); err != nil {
@@ -93,6 +94,26 @@ func (c *evaluateCmd) Run(a *app) error {
 		a.say("report: %s", filepath.Join(c.Report, "report.html"))
 	}
 	return json.NewEncoder(a.out).Encode(c.summary(p, data, r, time.Since(begin).Seconds()))
+}
+
+// tellUnknown says how many items of the data a version does not know. It is an
+// error when it knows none: every figure would be 0, and say nothing.
+func tellUnknown(a *app, p *train.Published, data *features.Dataset) error {
+	unknown, all := p.UnknownItems(data), data.Vocab.Len()
+	if unknown == all {
+		return fmt.Errorf("version %s knows none of the %d items of the data: was it trained on another catalogue?", p.Version, all)
+	}
+	if unknown > 0 {
+		a.say("%d of %d items of the data are unknown to the model of version %s", unknown, all, p.Version)
+	}
+	return nil
+}
+
+// tellMisses says how many targets a version could not have found.
+func tellMisses(a *app, r *eval.Result) {
+	if r.Protocol.Unknown > 0 {
+		a.say("%s: %d of %d targets are unknown to the model and counted as misses", r.Name, r.Protocol.Unknown, r.Protocol.Cases)
+	}
 }
 
 func (c *evaluateCmd) summary(p *train.Published, data *features.Dataset, r *eval.Result, seconds float64) evaluated {
@@ -199,10 +220,14 @@ func (c *compareCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
+		if err := tellUnknown(a, p, data); err != nil {
+			return err
+		}
 		r, err := p.Judge(a.ctx, data, split, train.JudgeOptions{Workers: c.Workers})
 		if err != nil {
 			return err
 		}
+		tellMisses(a, r)
 		results = append(results, r)
 	}
 	cmp, err := eval.Compare(results[0], results[1])

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"seqrec/internal/baseline"
 	"seqrec/internal/features"
@@ -83,6 +84,24 @@ func (d DataPlan) Cut(data *features.Dataset) (*features.Split, error) {
 		return features.Temporal(data, features.TemporalOptions{ValidQuantile: 1 - 2*d.TestShare, TestQuantile: 1 - d.TestShare})
 	}
 	return nil, fmt.Errorf("split %q is unknown, want %s or %s", d.Split, features.SplitLeaveOneOut, features.SplitTemporal)
+}
+
+// String says in words how the data was cut.
+func (d DataPlan) String() string {
+	words := []string{d.Split}
+	say := func(on bool, format string, args ...any) {
+		if on {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	say(d.TestShare > 0, "test share %g", d.TestShare)
+	say(d.MinRating != 0, "ratings of at least %g", d.MinRating)
+	say(len(d.Kinds) > 0, "events of kind %s", strings.Join(d.Kinds, ", "))
+	say(len(d.DropItems) > 0, "without items %s", strings.Join(d.DropItems, ", "))
+	say(d.MinItemCount > 0, "items with at least %d events", d.MinItemCount)
+	say(d.MinUserCount > 0, "users with at least %d events", d.MinUserCount)
+	say(d.KCore > 0, "%d-core", d.KCore)
+	return strings.Join(words, ", ")
 }
 
 // WithDefaults fills in what is zero.

@@ -1,0 +1,21 @@
+package train
+
+import (
+	"fmt"
+	"testing"
+
+	"seqrec/internal/features"
+)
+
+func TestDataPlanInWords(t *testing.T) {
+	for want, plan := range map[string]DataPlan{
+		"leave-one-out": {Split: features.SplitLeaveOneOut},
+		"temporal, test share 0.2, ratings of at least 3.5, events of kind view, buy, items with at least 5 events, 3-core": {
+			Split: features.SplitTemporal, TestShare: 0.2, MinRating: 3.5, Kinds: []string{"view", "buy"}, MinItemCount: 5, KCore: 3,
+		},
+	} {
+		if got := fmt.Sprintf("%+v", plan); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
