@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/cwriter"
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"seqrec/internal/train"
@@ -35,13 +36,15 @@ func newDisplay(out io.Writer) *display {
 	return d
 }
 
+// isTerminal reports whether a bar can be drawn. A terminal that does not say how
+// wide it is, as some consoles of containers, would show none.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
+	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+	width, _, err := cwriter.New(f).GetTermSize()
+	return err == nil && width > 0
 }
 
 // say writes a line, above the bar if there is one.
