@@ -243,12 +243,12 @@ func TestBeta(t *testing.T) {
 		t    float64
 		want float32
 	}{{256, 3417, 0, 1}, {1, 101, 1, 0.01}, {10, 101, 0.5, 0.55}, {256, 1025, 0.75, 0.4375}, {300, 200, 1, 1}} {
-		l := Loss{Kind: Generalised, Negatives: c.k, Calibration: c.t}
+		l := Loss{Kind: Generalised, Negatives: c.k, Calibration: new(c.t)}
 		if got := l.Beta(c.n); math.Abs(float64(got-c.want)) > 1e-6 {
 			t.Errorf("k %d, n %d, t %v: beta %v, want %v", c.k, c.n, c.t, got, c.want)
 		}
 	}
-	if got := (Loss{Kind: BinaryCrossEntropy, Calibration: 0.75}).Beta(100); got != 1 {
+	if got := (Loss{Kind: BinaryCrossEntropy, Calibration: new(0.75)}).Beta(100); got != 1 {
 		t.Errorf("plain BCE has beta %v", got)
 	}
 }
@@ -308,10 +308,10 @@ func TestTrainerRefuses(t *testing.T) {
 		"many negatives":   {Loss: Loss{Kind: Generalised, Negatives: 1 << 20}},
 		"negative decay":   {Decay: -1},
 		"NaN rate":         {LR: float32(math.NaN())},
-		"NaN calibration":  {Loss: Loss{Kind: Generalised, Calibration: math.NaN()}},
+		"NaN calibration":  {Loss: Loss{Kind: Generalised, Calibration: new(math.NaN())}},
 		"NaN popularity":   {Loss: Loss{Kind: SampledCrossEntropy, Popularity: math.NaN()}},
 		"workers":          {Workers: -1},
-		"bad calibration":  {Loss: Loss{Kind: Generalised, Calibration: 2}},
+		"bad calibration":  {Loss: Loss{Kind: Generalised, Calibration: new(2.0)}},
 		"chunk":            {Chunk: -4},
 		"clip":             {ClipNorm: -1},
 		"popularity power": {Loss: Loss{Kind: SampledCrossEntropy, Popularity: -2}},

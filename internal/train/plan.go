@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"seqrec/internal/baseline"
@@ -30,13 +31,17 @@ type Plan struct {
 	Schedule Schedule             `json:"schedule,omitzero"`
 	Epochs   int                  `json:"epochs,omitempty"`
 	Patience int                  `json:"patience,omitempty"`
-	// EvalEvery and ValidCases are those of Options.
+	// EvalEvery and ValidCases are those of Options, but with 0 a temporal split
+	// takes 10,000 cases; AllCases takes all of any split.
 	EvalEvery  int    `json:"eval_every,omitempty"`
 	ValidCases int    `json:"valid_cases,omitempty"`
 	Seed       uint64 `json:"seed"`
 
 	Data DataPlan `json:"data"`
 }
+
+// AllCases is more validation cases than any split has.
+const AllCases = math.MaxInt32
 
 // DataPlan says how a file becomes a split.
 type DataPlan struct {
