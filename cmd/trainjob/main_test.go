@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"seqrec/internal/features"
+	"seqrec/internal/kernel"
 	"seqrec/internal/registry"
 )
 
@@ -168,6 +169,14 @@ func TestInterruptedTrainingGoesOn(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("an interrupted run printed a result: %s", &out)
 	}
+	if before := kernel.Features(); before != "generic" { // sums in another order would be another run
+		t.Setenv("SEQREC_CPU", "generic")
+		o := trainjob(t, trainArgs(data, reg, "--resume")...)
+		if o.code != exitFailed || !strings.Contains(o.errors, "set SEQREC_CPU="+before) {
+			t.Errorf("resumed on another instruction set: exit code %d\n%s", o.code, o.errors)
+		}
+		t.Setenv("SEQREC_CPU", before)
+	}
 	o := must(t, trainArgs(data, reg, "--resume")...)
 	if !strings.Contains(o.errors, "resumed at epoch 3") {
 		t.Errorf("it did not resume:\n%s", o.errors)
@@ -249,6 +258,40 @@ func TestTemporalSplit(t *testing.T) {
 	judged := must(t, "evaluate", "--data", data, "--registry", reg, "--min-item-count", "0", "--split", "temporal", "--test-share", "0.2").last(t)
 	if trained["ndcg@10"] != judged["ndcg@10"] || trained["split"] != "temporal" {
 		t.Errorf("%v, then %v", trained, judged)
+	}
+}
+
+// A split that has nothing to ask is found out before training, one that cannot
+// choose the epoch is told.
+func TestTemporalSplitWithEmptyParts(t *testing.T) {
+	// Ten users have 8 events each; the last two tenths of all events are one
+	// each, of new users or of the same ten.
+	write := func(validUser, testUser string) string {
+		var b strings.Builder
+		b.WriteString("user,item,time\n")
+		for i := range 80 {
+			fmt.Fprintf(&b, "u%d,i%d,%d\n", i%10, (i*7)%13, 1_000_000+i)
+		}
+		for i := range 20 {
+			user := validUser
+			if i >= 10 {
+				user = testUser
+			}
+			fmt.Fprintf(&b, "%s%d,i%d,%d\n", user, i%10, i%13, 1_000_100+i)
+		}
+		path := filepath.Join(t.TempDir(), "log.csv")
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	o := trainjob(t, trainArgs(write("new", "newer"), t.TempDir(), "--split", "temporal")...)
+	if o.code != exitFailed || !strings.Contains(o.errors, "nothing to test on") || strings.Contains(o.errors, "epoch") {
+		t.Errorf("no test case: exit code %d\n%s", o.code, o.errors)
+	}
+	o = must(t, trainArgs(write("new", "u"), t.TempDir(), "--split", "temporal", "--epochs", "1")...)
+	if !strings.Contains(o.errors, "no validation case") {
+		t.Errorf("no validation case: it is not told\n%s", o.errors)
 	}
 }
 

@@ -2,6 +2,7 @@ package seqmodel
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -137,8 +138,12 @@ func (t *Trainer) Steps() int { return t.adam.Step }
 // SetLR changes the learning rate from the next step on, for schedules.
 func (t *Trainer) SetLR(lr float32) { t.c.LR = lr }
 
+// ErrDiverged says that a loss or gradient was not finite.
+var ErrDiverged = errors.New("training diverged")
+
 // Step learns from one batch and returns its mean loss over targets. A loss or
-// gradient that is not finite is an error, and the weights stay as they were.
+// gradient that is not finite gives ErrDiverged, and the weights stay as they
+// were.
 func (t *Trainer) Step(b *features.Batch) (float64, error) {
 	loss := t.gradients(b)
 	err := t.update(loss)
@@ -173,7 +178,7 @@ func (t *Trainer) update(loss float64) error {
 	sum := t.grads[0]
 	norm := sum.Norm()
 	if !finite(loss) || !finite(norm) {
-		return fmt.Errorf("step %d: loss %v, gradient norm %v: training diverged; lower the learning rate or set clip_norm", t.adam.Step+1, loss, norm)
+		return fmt.Errorf("step %d: loss %v, gradient norm %v: %w; lower the learning rate or set clip_norm", t.adam.Step+1, loss, norm, ErrDiverged)
 	}
 	if clip := float64(t.c.ClipNorm); clip > 0 && norm > clip {
 		t.model.Params().Device().Scale(sum.All(), float32(clip/norm), sum.All())

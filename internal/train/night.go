@@ -58,6 +58,7 @@ type Summary struct {
 	PeakRSS         int64         `json:"peak_rss_bytes"`
 	Version         string        `json:"version"`
 	BestEpoch       int           `json:"best_epoch"`
+	Ended           string        `json:"ended,omitempty"` // why training ended
 	Valid           float64       `json:"valid_ndcg@10"`
 	Name            string        `json:"name"`
 	Model           string        `json:"model"`
@@ -145,8 +146,14 @@ func (n *night) prepare() (err error) {
 	n.counts = features.Counts(n.split.Train, n.split.Items)
 	n.opt.Say("data: %d events of %d users on %d items, %d rows with faults, %d left out; %s: %d test cases",
 		n.read.Events, n.read.Users, n.read.Items, n.read.Faults.Total, n.read.Filtered, n.split.Name, len(n.split.Test))
+	if len(n.split.Valid) == 0 && n.trains() {
+		n.opt.Say("note: the split has no validation case, so nothing can choose the epoch: the last one's weights are kept")
+	}
 	return n.suit()
 }
+
+// trains says whether the night trains for epochs.
+func (n *night) trains() bool { return n.opt.Weights == "" && n.plan.Baseline == "" }
 
 // suit lets the caller fit the plan to the data.
 func (n *night) suit() error {
@@ -180,7 +187,11 @@ func (n *night) learn(ctx context.Context) error {
 	if n.run, err = Run(ctx, net, n.split, opt); err != nil {
 		return err
 	}
-	n.opt.Say("training ended: %s; weights of epoch %d are kept", n.run.Why, n.run.Best)
+	why := n.run.Why
+	if !n.run.Diverged {
+		why += fmt.Sprintf("; weights of epoch %d are kept", n.run.Best)
+	}
+	n.opt.Say("training ended: %s", why)
 	m, err := seqmodel.Load(bytes.NewReader(n.run.Weights), int64(len(n.run.Weights)))
 	if err != nil {
 		return fmt.Errorf("take up the best weights: %w", err)
@@ -194,7 +205,7 @@ func (n *night) runOptions() (Options, error) {
 	opt := Options{
 		Epochs: p.Epochs, Patience: p.Patience, EvalEvery: p.EvalEvery, ValidCases: p.ValidCases,
 		Sampler: p.sampler(), Schedule: p.Schedule, Workers: n.opt.Judge.Workers,
-		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Progress: n.opt.Progress, Now: n.opt.Now,
+		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Progress: n.opt.Progress, Now: n.opt.Now, CPU: n.opt.CPU,
 	}
 	var err error
 	if opt.Identity, err = p.identity(n.split); err != nil || n.opt.Work == "" {
@@ -336,7 +347,8 @@ func (n *night) finish() (*Summary, error) {
 }
 
 // promote makes the version current if it was asked for, or if nothing is: a
-// first model that is weak serves better than none.
+// first model that is weak serves better than none. One whose training diverged
+// must be asked for.
 func (n *night) promote(s *Summary) error {
 	_, err := n.opt.Registry.Current()
 	first := errors.Is(err, registry.ErrNoCurrent)
@@ -346,7 +358,7 @@ func (n *night) promote(s *Summary) error {
 			n.opt.Say("gate: %s", f)
 		}
 		return fmt.Errorf("version %s is published but not promoted: %w: %s", s.Version, ErrRefused, s.Gate.Faults[0])
-	case !n.opt.Promote && (n.opt.Hold || !first):
+	case !n.opt.Promote && (n.opt.Hold || !first || n.run != nil && n.run.Diverged):
 		n.opt.Say("the current version stays; to change it: trainjob promote %s", s.Version)
 		return nil
 	}

@@ -75,7 +75,7 @@ func (d DataPlan) Validate() error {
 	return opt.Validate()
 }
 
-// Cut splits a data set as the plan says.
+// Cut splits a data set as the plan says. A split without a test case is an error.
 func (d DataPlan) Cut(data *features.Dataset) (*features.Split, error) {
 	switch d.Split {
 	case features.SplitLeaveOneOut:
@@ -85,7 +85,11 @@ func (d DataPlan) Cut(data *features.Dataset) (*features.Split, error) {
 		}
 		return s, nil
 	case features.SplitTemporal:
-		return features.Temporal(data, features.TemporalOptions{ValidQuantile: 1 - 2*d.TestShare, TestQuantile: 1 - d.TestShare})
+		s, err := features.Temporal(data, features.TemporalOptions{ValidQuantile: 1 - 2*d.TestShare, TestQuantile: 1 - d.TestShare})
+		if err == nil && len(s.Test) == 0 {
+			err = fmt.Errorf("split: no event of the last %.0f %% has a user with events before it, so there is nothing to test on", 100*d.TestShare)
+		}
+		return s, err
 	}
 	return nil, fmt.Errorf("split %q is unknown, want %s or %s", d.Split, features.SplitLeaveOneOut, features.SplitTemporal)
 }

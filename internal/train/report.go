@@ -21,7 +21,7 @@ func (n *night) summary(gate *eval.Gate) *Summary {
 		PeakRSS: PeakRSS(), Seconds: n.opt.Now().Sub(n.began).Seconds(),
 	}
 	if n.run != nil {
-		s.Epochs, s.BestEpoch, s.Valid = len(n.run.Epochs), n.run.Best, n.run.Valid
+		s.Epochs, s.BestEpoch, s.Valid, s.Ended = len(n.run.Epochs), n.run.Best, n.run.Valid, n.run.Why
 		s.SecondsPerEpoch, s.TokensPerSecond = n.run.SecondsPerEpoch(), n.run.TokensPerSecond()
 	}
 	return s
