@@ -84,7 +84,7 @@ func TestTrainThenEvaluate(t *testing.T) {
 		t.Errorf("trained: %v", trained)
 	}
 	for _, model := range []string{"current", trained["version"].(string)} {
-		o := must(t, "evaluate", "--data", data, "--registry", reg, "--model", model, "--min-item-count", "0")
+		o := must(t, "evaluate", "--data", data, "--registry", reg, "--model", model) // cut as the version says
 		judged := o.last(t)
 		for _, key := range []string{"ndcg@10", "hr@10", "mrr", "epochs", "seconds_per_epoch", "tokens_per_second", "version", "target_hash", "cases"} {
 			if judged[key] != trained[key] {
@@ -239,6 +239,61 @@ func TestBaselinesArePublishedLikeModels(t *testing.T) {
 	removed := must(t, "prune", "--registry", reg, "--keep", "0").out
 	if strings.TrimSpace(removed) != versions[1] {
 		t.Errorf("pruned %q, want only %s: the others are current and the way back", removed, versions[1])
+	}
+}
+
+// Without flags a version is asked the questions of its report; a flag wins.
+func TestEvaluateCutsAsTheVersionSays(t *testing.T) {
+	data, reg := world(t), t.TempDir()
+	args := func(recipe string) []string {
+		return []string{"train", "--data", data, "--registry", reg, "--recipe", recipe, "--min-item-count", "14", "--split", "temporal", "--test-share", "0.2"}
+	}
+	popular, markov := must(t, args("popularity")...).last(t), must(t, args("markov")...).last(t)
+	if popular["data_filter"] != "items >= 14 events" {
+		t.Errorf("train: data_filter is %v", popular["data_filter"])
+	}
+	o := must(t, "evaluate", "--data", data, "--registry", reg, "--model", "latest")
+	judged := o.last(t)
+	for _, key := range []string{"ndcg@10", "target_hash", "items", "cases", "data_filter", "split"} {
+		if judged[key] != markov[key] {
+			t.Errorf("evaluate: %s is %v, train said %v", key, judged[key], markov[key])
+		}
+	}
+	if !regexp.MustCompile(`[1-9]\d* left out \(kept: items >= 14 events\)`).MatchString(o.errors) || !strings.Contains(o.errors, "instruction set: "+kernel.Features()) {
+		t.Errorf("what was left out, or the instruction set, is not told:\n%s", o.errors)
+	}
+	if c := must(t, "compare", "latest", popular["version"].(string), "--data", data, "--registry", reg).last(t); c["cases"] != judged["cases"] {
+		t.Errorf("compare asked %v cases, evaluate %v", c["cases"], judged["cases"])
+	}
+	o = must(t, "evaluate", "--data", data, "--registry", reg, "--model", "latest", "--min-item-count", "0", "--split", "leave-one-out")
+	if other := o.last(t); other["data_filter"] != "all events" || other["split"] != "leave-one-out" || !strings.Contains(o.errors, "note:") {
+		t.Errorf("flags do not win: %v\n%s", other, o.errors)
+	}
+	if o := trainjob(t, "evaluate", "--data", data, "--registry", reg, "--test-share", "0"); o.code != exitUsage || !strings.Contains(o.errors, "test share") {
+		t.Errorf("--test-share 0: exit code %d\n%s", o.code, o.errors)
+	}
+}
+
+func TestEvaluateReportHoldsTheBaselines(t *testing.T) {
+	data, reg := world(t), t.TempDir()
+	must(t, "train", "--data", data, "--registry", reg, "--recipe", "markov", "--no-baselines")
+	for _, tt := range []struct {
+		flag string
+		held bool
+	}{{"--baselines", true}, {"", true}, {"--no-baselines", false}} {
+		dir := t.TempDir()
+		args := []string{"evaluate", "--data", data, "--registry", reg, "--report", dir}
+		if tt.flag != "" {
+			args = append(args, tt.flag)
+		}
+		must(t, args...)
+		page := readFile(t, filepath.Join(dir, "report.html"))
+		if got := strings.Contains(page, "vmis-knn") && strings.Contains(page, "popularity"); got != tt.held {
+			t.Errorf("%q: baselines in the report: %v", tt.flag, got)
+		}
+		if !strings.Contains(page, "items &gt;= 5 events") {
+			t.Error("the report does not tell the filter")
+		}
 	}
 }
 

@@ -66,6 +66,7 @@ type Summary struct {
 	Split           string        `json:"split"`
 	Cases           int           `json:"cases"`
 	Items           int           `json:"items"`
+	Data            string        `json:"data_filter"`
 	Interval        eval.Interval `json:"ndcg@10_interval"`
 	TargetHash      string        `json:"target_hash"`
 	Promoted        bool          `json:"promoted"`
@@ -130,12 +131,15 @@ func newNight(plan Plan, opt NightOptions) (*night, error) {
 	if opt.Name == "" {
 		opt.Name = plan.Name()
 	}
-	opt.Judge.Now = opt.Now
+	opt.Judge.Now, opt.Judge.Data = opt.Now, plan.Data.Filter()
 	return &night{plan: plan, opt: opt, began: opt.Now()}, nil
 }
 
 // prepare reads and cuts the data.
 func (n *night) prepare() (err error) {
+	if n.opt.CPU != "" {
+		n.opt.Say("instruction set: %s", n.opt.CPU)
+	}
 	n.data, n.read, err = features.Read(n.opt.Data, n.plan.Data.ReadOptions())
 	if err != nil {
 		return err
@@ -144,8 +148,8 @@ func (n *night) prepare() (err error) {
 		return err
 	}
 	n.counts = features.Counts(n.split.Train, n.split.Items)
-	n.opt.Say("data: %d events of %d users on %d items, %d rows with faults, %d left out; %s: %d test cases",
-		n.read.Events, n.read.Users, n.read.Items, n.read.Faults.Total, n.read.Filtered, n.split.Name, len(n.split.Test))
+	n.opt.Say("data: %d events of %d users on %d items, %d rows with faults, %d left out (kept: %s); %s: %d test cases",
+		n.read.Events, n.read.Users, n.read.Items, n.read.Faults.Total, n.read.Filtered, n.plan.Data.Filter(), n.split.Name, len(n.split.Test))
 	if len(n.split.Valid) == 0 && n.trains() {
 		n.opt.Say("note: the split has no validation case, so nothing can choose the epoch: the last one's weights are kept")
 	}

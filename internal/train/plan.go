@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"seqrec/internal/baseline"
 	"seqrec/internal/features"
@@ -61,6 +62,26 @@ func (d DataPlan) ReadOptions() features.ReadOptions {
 		MinItemCount: d.MinItemCount, MinUserCount: d.MinUserCount, KCore: d.KCore,
 		MinRating: d.MinRating, Kinds: d.Kinds, DropItems: d.DropItems,
 	}
+}
+
+// Filter says in words which events of the source are kept.
+func (d DataPlan) Filter() string {
+	var rules []string
+	rule := func(on bool, format string, args ...any) {
+		if on {
+			rules = append(rules, fmt.Sprintf(format, args...))
+		}
+	}
+	rule(d.MinRating > 0, "ratings >= %g", d.MinRating)
+	rule(len(d.Kinds) > 0, "kinds %s", strings.Join(d.Kinds, ", "))
+	rule(len(d.DropItems) > 0, "%d named items left out", len(d.DropItems))
+	rule(d.MinItemCount > 1, "items >= %d events", d.MinItemCount)
+	rule(d.MinUserCount > 1, "users >= %d events", d.MinUserCount)
+	rule(d.KCore > 1, "%d-core", d.KCore)
+	if len(rules) == 0 {
+		return "all events"
+	}
+	return strings.Join(rules, "; ")
 }
 
 // Validate reports settings that make no sense.

@@ -17,7 +17,7 @@ func (n *night) summary(gate *eval.Gate) *Summary {
 	ndcg, _ := r.Metric("ndcg@10")
 	s := &Summary{
 		NDCG10: ndcg.Mean, HR10: r.HR10(), MRR: r.MRR.Mean, Interval: ndcg, Name: n.opt.Name, Model: n.model.Describe(),
-		Seed: n.plan.Seed, Split: n.split.Name, Cases: len(n.split.Test), Items: n.split.Items, TargetHash: n.split.TargetHash, Gate: gate,
+		Seed: n.plan.Seed, Split: n.split.Name, Cases: len(n.split.Test), Items: n.split.Items, Data: r.Protocol.Data, TargetHash: n.split.TargetHash, Gate: gate,
 		PeakRSS: PeakRSS(), Seconds: n.opt.Now().Sub(n.began).Seconds(),
 	}
 	if n.run != nil {
