@@ -50,7 +50,7 @@ type Query struct {
 	Times      []int64  // nil or len(History), Unix milliseconds
 	At         int64    // Unix milliseconds of the request, 0 when unknown
 	Blocked    []uint64 // bitmap over item numbers; a set bit never leaves; nil blocks nothing
-	Candidates []int32  // rank only these; nil ranks the whole catalogue
+	Candidates []int32  // rank only these, each once; nil ranks the whole catalogue
 	K          int      // how many items are wanted
 }
 
