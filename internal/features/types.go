@@ -21,6 +21,7 @@ type Batch struct {
 	Targets []int32 // T next items; -1 where there is no loss
 	Offsets []int32 // B+1
 	Times   []int64 // T Unix milliseconds, or nil
+	Users   []int32 // B: whose history each sequence is cut from, as the sampler numbers them; or nil
 }
 
 // Case is one ranking question with a known answer.

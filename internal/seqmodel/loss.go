@@ -18,8 +18,8 @@ const (
 	// shares, uniform or by popularity; a negative that is p is masked.
 	SampledCrossEntropy LossKind = "sampled"
 	// BinaryCrossEntropy is softplus(-s_p) + sum softplus(s_n), divided by
-	// Negatives+1, against uniform items that are neither p nor an input of its
-	// sequence. SASRec draws one, outside the user's whole training history.
+	// Negatives+1, against uniform items outside the user's whole training history
+	// (TrainConfig.Histories), as SASRec draws one.
 	BinaryCrossEntropy LossKind = "bce"
 	// Generalised is gBCE: the positive term weighs Beta(), which undoes the
 	// overconfidence that sampling causes (Petrov & Macdonald 2023, eq. 9).

@@ -37,6 +37,11 @@ type TrainConfig struct {
 	Workers int `json:"-"`
 	// Counts are the training events of each item, for popularity negatives.
 	Counts []int64 `json:"-"`
+	// Histories are the whole training histories that Batch.Users names, which BCE
+	// draws its negatives outside of; they are kept, not copied. Without them, or
+	// without Batch.Users, it is the target and the inputs of its sequence that are
+	// avoided. Other losses do not look at them.
+	Histories [][]int32 `json:"-"`
 }
 
 // WithDefaults fills in what is zero.
@@ -98,6 +103,7 @@ type lane struct {
 	pack    *packer
 	in      input
 	seqs    []int32 // sequences of this step
+	packed  []int32 // those of the chunk at hand, as they lie in pack
 	tokens  int
 	chunks  uint64
 	loss    float64
@@ -218,11 +224,11 @@ func (t *Trainer) runLane(i int) {
 	l, b := t.lanes[i], t.batch
 	for lo := 0; lo < len(l.seqs); {
 		l.pack.reset()
-		l.targets, l.rows, l.source = l.targets[:0], l.rows[:0], l.source[:0]
+		l.targets, l.rows, l.source, l.packed = l.targets[:0], l.rows[:0], l.source[:0], l.packed[:0]
 		lastOnly := true
 		for ; lo < len(l.seqs) && (len(l.pack.items) == 0 || len(l.pack.items) < t.c.Chunk); lo++ {
 			s := l.seqs[lo]
-			lastOnly = l.add(b, int(b.Offsets[s]), int(b.Offsets[s+1])) && lastOnly
+			lastOnly = l.add(b, s) && lastOnly
 		}
 		stream := mix(t.c.Seed, uint64(t.adam.Step), uint64(i), l.chunks)
 		l.chunks++
@@ -230,15 +236,17 @@ func (t *Trainer) runLane(i int) {
 	}
 }
 
-// add packs the tokens lo..hi-1 of the batch, and says whether their only
-// target is at the end.
-func (l *lane) add(b *features.Batch, lo, hi int) (lastOnly bool) {
-	lo = max(lo, hi-l.pack.length)
+// add packs sequence s of the batch, and says whether its only target is at the
+// end.
+func (l *lane) add(b *features.Batch, s int32) (lastOnly bool) {
+	hi := int(b.Offsets[s+1])
+	lo := max(int(b.Offsets[s]), hi-l.pack.length)
 	base := len(l.pack.items)
 	if lo == hi {
 		return true
 	}
 	l.pack.add(b.Items[lo:hi])
+	l.packed = append(l.packed, s)
 	lastOnly = true
 	for j := lo; j < hi; j++ {
 		if p := b.Targets[j]; p >= 0 {

@@ -253,34 +253,46 @@ func TestBeta(t *testing.T) {
 	}
 }
 
-// TestNegativesAvoidTheSequence: plain BCE draws outside the target's history.
-func TestNegativesAvoidTheSequence(t *testing.T) {
-	m, err := New(Config{Items: 12, Width: 4, Length: 8}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := NewTrainer(m, TrainConfig{Loss: Loss{Kind: BinaryCrossEntropy, Negatives: 20}, Lanes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := shiftedBatch(t, [][]int32{{0, 1, 2, 3, 4, 5}, {6, 7, 8}}, 8)
-	tr.gradients(b)
-	l := tr.lanes[0]
-	for i, row := range l.rows {
-		first := row < l.pack.offsets[1]
-		members := map[int32]bool{l.targets[i]: true}
-		seq := 0
-		if !first {
-			seq = 1
-		}
-		for _, item := range l.pack.items[l.pack.offsets[seq]:l.pack.offsets[seq+1]] {
-			members[item] = true
-		}
-		for _, item := range l.negs.list[i*20 : (i+1)*20] {
-			if members[item] {
-				t.Fatalf("target %d: negative %d is in its sequence %v", l.targets[i], item, members)
+// TestNegativesAvoidTheHistory: plain BCE draws outside the user's whole
+// training history, of which the window holds only the end, or, where that is
+// not known, outside the target's sequence.
+func TestNegativesAvoidTheHistory(t *testing.T) {
+	histories := [][]int32{{0, 1, 2, 3, 4, 5, 0}, {6, 7, 8}, {9, 9, 10, 3}}
+	for name, known := range map[string][][]int32{"whole history": histories, "sequence alone": nil} {
+		t.Run(name, func(t *testing.T) {
+			m, err := New(Config{Items: 12, Width: 4, Length: 3}, 1)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			tr, err := NewTrainer(m, TrainConfig{Loss: Loss{Kind: BinaryCrossEntropy, Negatives: 20}, Lanes: 1, Histories: known})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := shiftedBatch(t, histories, 3)
+			tr.gradients(b)
+			l := tr.lanes[0]
+			if len(l.rows) != 3+2+3 {
+				t.Fatalf("%d targets", len(l.rows))
+			}
+			for i, row := range l.rows {
+				seq := 0
+				for row >= l.pack.offsets[seq+1] {
+					seq++
+				}
+				avoid := append([]int32{l.targets[i]}, l.pack.items[l.pack.offsets[seq]:l.pack.offsets[seq+1]]...)
+				if known != nil {
+					avoid = histories[b.Users[l.packed[seq]]]
+				}
+				for _, item := range l.negs.list[i*20 : (i+1)*20] {
+					if slices.Contains(avoid, item) {
+						t.Fatalf("target %d: negative %d is among %v", l.targets[i], item, avoid)
+					}
+				}
+			}
+			if slices.ContainsFunc(l.negs.seen, func(w uint64) bool { return w != 0 }) {
+				t.Error("marks are left for the next chunk")
+			}
+		})
 	}
 }
 

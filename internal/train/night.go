@@ -181,7 +181,7 @@ func (n *night) learn(ctx context.Context) error {
 		return n.fit()
 	}
 	n.plan.Model.Items = n.split.Items
-	n.plan.Train.Counts = n.counts
+	n.plan.Train.Counts, n.plan.Train.Histories = n.counts, n.split.Train
 	net := Sequence{Model: n.plan.Model, Train: n.plan.Train, Seed: n.plan.Seed}
 	net.Train.Workers = n.opt.Judge.Workers
 	opt, err := n.runOptions()
