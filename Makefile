@@ -1,5 +1,6 @@
 # The commands of this project. `make help` lists them.
-# Everything needs Go 1.26 only; `make test` installs a browser for the page's test where one is missing.
+# Building needs Go 1.26 only; `make test` installs a browser for the page's test where one is missing, unless
+# SEQREC_SKIP_BROWSER is set.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
