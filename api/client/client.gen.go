@@ -86,6 +86,9 @@ type AppendAnswer struct {
 	// Accepted New events that are durable now
 	Accepted int `json:"accepted"`
 
+	// Dropped Events older than all that is kept of their user, which were not stored; absent when there are none
+	Dropped *int `json:"dropped,omitempty"`
+
 	// Duplicate Events that were held already
 	Duplicate int        `json:"duplicate"`
 	Rejected  []Rejected `json:"rejected"`
@@ -93,8 +96,9 @@ type AppendAnswer struct {
 
 // Appended What became of the request's `events`; absent without them
 type Appended struct {
-	Accepted  int `json:"accepted"`
-	Duplicate int `json:"duplicate"`
+	Accepted  int  `json:"accepted"`
+	Dropped   *int `json:"dropped,omitempty"`
+	Duplicate int  `json:"duplicate"`
 }
 
 // Attributes Any JSON values by name
@@ -371,7 +375,7 @@ type Receipt struct {
 	Events int    `json:"events"`
 	Id     string `json:"id"`
 
-	// UserHash SHA-256 of the user id, hexadecimal: proof without keeping the name
+	// UserHash HMAC-SHA-256 of the user id under the secret of the store, hexadecimal: proof without keeping the name
 	UserHash string `json:"user_hash"`
 }
 
@@ -617,7 +621,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/events (the `AppendEvents` operationId).
 	AppendEvents(ctx context.Context, body AppendEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// FindItems Search items by a part of the title or by id
+	// FindItems Search the items that the serving model can answer, hidden ones left out, by a part of the title or id
 	//
 	// Corresponds with GET /v1/items (the `FindItems` operationId).
 	FindItems(ctx context.Context, params *FindItemsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -896,7 +900,7 @@ func (c *Client) AppendEvents(ctx context.Context, body AppendEventsJSONRequestB
 	return c.Client.Do(req)
 }
 
-// FindItems Search items by a part of the title or by id
+// FindItems Search the items that the serving model can answer, hidden ones left out, by a part of the title or id
 //
 // Corresponds with GET /v1/items (the `FindItems` operationId).
 func (c *Client) FindItems(ctx context.Context, params *FindItemsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2131,7 +2135,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/events (the `AppendEvents` operationId).
 	AppendEventsWithResponse(ctx context.Context, body AppendEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*AppendEventsResponse, error)
 
-	// FindItemsWithResponse Search items by a part of the title or by id
+	// FindItemsWithResponse Search the items that the serving model can answer, hidden ones left out, by a part of the title or id
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3597,7 +3601,7 @@ func (c *ClientWithResponses) AppendEventsWithResponse(ctx context.Context, body
 	return ParseAppendEventsResponse(rsp)
 }
 
-// FindItemsWithResponse Search items by a part of the title or by id
+// FindItemsWithResponse Search the items that the serving model can answer, hidden ones left out, by a part of the title or id
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -19,7 +19,7 @@ import (
 // it they start a service of their own, as another process, on temporary folders
 // with an untrained model (speed does not depend on what it has learned).
 type benchCmd struct {
-	Predict benchPredictCmd `cmd:"" help:"Latency of one client, then requests a second of many: rest-p50, rest-p99, rest-rps."`
+	Predict benchPredictCmd `cmd:"" default:"withargs" help:"Latency of one client, then requests a second of many: rest-p50, rest-p99, rest-rps."`
 	Events  benchEventsCmd  `cmd:"" help:"Durable events a second in batches: ingest-eps."`
 	Swap    benchSwapCmd    `cmd:"" help:"Promote two versions back and forth under load: swap-errors, swap-p99-ratio, swap-rss-growth."`
 	Kill    benchKillCmd    `cmd:"" help:"kill -9 a service of our own while it takes events in, then count: kill-lost, kill-doubled."`
@@ -81,10 +81,14 @@ func keep(page, title string, rows []row) error {
 		return fmt.Errorf("read benchmarks: %w", err)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "## %s\n\nAn untrained model of %d items, width 64, two blocks, unless --url named a service. %s, %d cores, %s, %s, %s.\n\n| row | value | unit | wanted |\n|---|---|---|---|\n",
-		title, benchItems, cpuName(), runtime.NumCPU(), kernel.Features(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(&b, "## %s\n\nCommand `%s`, on an untrained model of %d items, width 64, two blocks, unless --url named a service. %s, %d cores, %s, %s, %s.\n\n| row | value | unit | wanted | detail |\n|---|---|---|---|---|\n",
+		title, title, benchItems, cpuName(), runtime.NumCPU(), kernel.Features(), runtime.Version(), time.Now().UTC().Format(time.DateOnly))
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.Name, figure(r.Value), r.unit, r.wanted)
+		detail, err := json.Marshal(r.Detail)
+		if err != nil {
+			return fmt.Errorf("write row %s: %w", r.Name, err)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", r.Name, figure(r.Value), r.unit, r.wanted, detail)
 	}
 	if err := os.WriteFile(page, []byte(replaceSection(string(old), title, b.String())), 0o644); err != nil {
 		return fmt.Errorf("write benchmarks: %w", err)

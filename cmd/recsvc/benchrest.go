@@ -54,6 +54,7 @@ func (c *benchPredictCmd) rows(ctx context.Context, m *Main) (rows []row, err er
 	}
 	rows = []row{
 		{Name: "rest-p50", Value: one.quantile(.5), unit: "ms", wanted: "below 1.5", Detail: detail(&one, 1)},
+		{Name: "rest-p90", Value: one.quantile(.9), unit: "ms", Detail: detail(&one, 1)},
 		{Name: "rest-p99", Value: one.quantile(.99), unit: "ms", wanted: "below 5", Detail: detail(&one, 1)},
 		{Name: "rest-rps", Value: many.perSecond(), unit: "1/s", wanted: "at least 1500", Detail: detail(&many, c.Clients)},
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"text/tabwriter"
 
+	"seqrec/internal/httpapi"
 	"seqrec/internal/kernel"
 )
 
@@ -78,6 +79,9 @@ type configCheckCmd struct {
 // Run finds what only opening the files can find; ParseFlags found the rest.
 func (configCheckCmd) Run(m *Main) error {
 	keys, err := readKeys(&m.conf.Auth)
+	if err == nil {
+		err = httpapi.CheckKeys(keys)
+	}
 	if err == nil && !isLoopback(m.conf.Listen.Admin) && !canOperate(keys) {
 		err = fmt.Errorf("listen.admin: %s is open to others and no key has scope admin", m.conf.Listen.Admin)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"seqrec/internal/httpapi"
@@ -98,10 +99,20 @@ func (c *Config) Validate() error {
 			add(s.key, "must not be negative, is %s", s.format())
 		}
 	}
+	taken := map[string]string{}
 	for _, a := range []struct{ key, addr string }{{"listen.data", c.Listen.Data}, {"listen.admin", c.Listen.Admin}, {"listen.probes", c.Listen.Probes}} {
-		if _, _, err := net.SplitHostPort(a.addr); err != nil {
-			add(a.key, "must be host:port, is %q", a.addr)
+		_, port, err := net.SplitHostPort(a.addr)
+		if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
+			add(a.key, "must be host:port with a port up to 65535, is %q", a.addr)
+			continue
 		}
+		if before, twice := taken[a.addr]; twice && port != "0" {
+			add(a.key, "must not be the address of %s", before)
+		}
+		taken[a.addr] = a.key
+	}
+	if c.Limits.Timeout > 0 && c.Model.Reserve >= c.Limits.Timeout {
+		add("model.reserve", "must be shorter than limits.timeout, which it is part of")
 	}
 	if c.Registry == "" {
 		add("registry", "must name a folder")

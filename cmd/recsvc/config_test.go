@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"seqrec/internal/httpapi"
 )
 
 func writeFile(t *testing.T, text string) string {
@@ -70,7 +72,9 @@ func TestConfigCheckReportsAllFaultsAtOnce(t *testing.T) {
 		{"null", "registry:\n", nil, nil, []string{"registry must be a plain value"}},
 		{"two documents", "registry: a\n---\nstore: b\n", nil, nil, []string{"one document"}},
 		{"no such flag", "", nil, []string{"--listen-dta=x"}, []string{"--listen-dta"}},
-		{"no such format", "log: {format: xml}\n", nil, nil, []string{"log-format"}},
+		{"no such format", "log: {format: xml}\n", nil, nil, []string{":1: log.format: \"xml\" is not one of"}},
+		{"clashes", "listen: {data: \"127.0.0.1:99999\", admin: \"127.0.0.1:7\", probes: \"127.0.0.1:7\"}\nmodel: {reserve: 99h}\n", nil, nil,
+			[]string{"listen.data: must be host:port", "listen.probes: must not be the address of listen.admin", "model.reserve: must be shorter"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -85,6 +89,11 @@ func TestConfigCheckReportsAllFaultsAtOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+	keys := writeFile(t, "- {name: a, sha256: zz, scopes: [foo], rate: -3}\n- {name: a, sha256: ff}\n")
+	if code, _, errs := execute(t, nil, "config", "check", "--auth-keys", keys); code != 1 || strings.Count(errs, "64 hexadecimal") != 2 ||
+		!strings.Contains(errs, `"foo"`) || !strings.Contains(errs, "negative") || !strings.Contains(errs, "another key has this name") {
+		t.Errorf("keys: %d %s", code, errs)
 	}
 	if code, out, errs := execute(t, nil, "config", "check"); code != 0 || !strings.Contains(out, "sound") {
 		t.Errorf("defaults: %d %s", code, errs)
@@ -159,4 +168,26 @@ func TestHelpAndVersion(t *testing.T) {
 	if code, _, _ := execute(t, nil); code != 2 {
 		t.Errorf("no command: %d", code)
 	}
+}
+
+// FuzzKeysFile: whatever the file of keys holds, there are sound keys or an error.
+func FuzzKeysFile(f *testing.F) {
+	for _, text := range []string{
+		"- {name: a, sha256: " + strings.Repeat("0f", 32) + ", scopes: [predict], rate: 2, burst: 3}\n", "", "[]", "- 1", "a: b", "- {name: [x]}", "- &a {name: *a}", "- {rate: .nan}",
+	} {
+		f.Add([]byte(text))
+	}
+	file := filepath.Join(f.TempDir(), "keys.yaml")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		keys, err := readKeys(&AuthConfig{Keys: file})
+		if err == nil {
+			err = httpapi.CheckKeys(keys)
+		}
+		if err == nil && len(keys) == 0 {
+			t.Fatalf("%q opens the door", data)
+		}
+	})
 }

@@ -125,6 +125,10 @@ func (d *demo) train(ctx context.Context, source string) (err error) {
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
+	// A folder that was used before has a current version already, of another world perhaps.
+	if err := reg.Promote(d.summary.Version); err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
 	s := d.summary
 	d.say("learned in %d epochs: the thing that really came next is among the first ten for %.0f %% of %d people", s.Epochs, 100*s.HR10, s.Cases)
 	return nil
@@ -161,8 +165,8 @@ func (d *demo) show(ctx context.Context, s *server) error {
 	if err := d.predict(ctx, base, user); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.m.Stdout, "\nthe page      %s/\nthe contract  %s/docs\nby hand       curl -s %s/v1/predict -H 'Content-Type: application/json' -d '{\"user\":\"%s\",\"k\":5}'\n",
-		base, base, base, d.data.Users[user])
+	fmt.Fprintf(d.m.Stdout, "\nthe page      %s/?user=%s\nthe contract  %s/docs\nby hand       curl -s %s/v1/predict -H 'Content-Type: application/json' -d '{\"user\":\"%s\",\"k\":5}'\n",
+		base, url.QueryEscape(d.data.Users[user]), base, base, d.data.Users[user])
 	if !d.Exit {
 		fmt.Fprintln(d.m.Stdout, "\nCtrl-C ends it.")
 	}
@@ -173,7 +177,7 @@ func (d *demo) show(ctx context.Context, s *server) error {
 func (d *demo) fill(ctx context.Context, service *recommend.Service) (held int, err error) {
 	var batch []event.Event
 	flush := func() error {
-		_, _, err := service.Append(ctx, batch)
+		_, err := service.Append(ctx, batch)
 		held, batch = held+len(batch), batch[:0]
 		return err
 	}

@@ -76,8 +76,13 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.service.Reload(ctx); err != nil {
-		log.Warn("no model yet; waiting for one to be promoted", "registry", cfg.Registry, "reason", err)
+	if err := s.service.Start(ctx); errors.Is(err, recommend.ErrNoModel) {
+		log.Warn("no model yet; waiting for one to be promoted", "registry", cfg.Registry)
+	} else if err != nil {
+		log.Warn("the current version does not serve; waiting for another to be promoted", "registry", cfg.Registry, "reason", err)
+	}
+	if len(keys) == 0 && !isLoopback(cfg.Listen.Data) {
+		log.Warn("listen.data: open to others without any key: everybody who reaches it may read and erase users; set auth.keys or auth.key_file", "address", cfg.Listen.Data)
 	}
 	s.serve()
 	return s, nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type setting struct {
 	env    string // RECSVC_LISTEN_DATA
 	flag   string // listen-data
 	secret bool
+	enum   []string // the values there are; empty for any
 	value  reflect.Value
 }
 
@@ -50,6 +52,7 @@ func leaves(to []setting, v reflect.Value, path []string) []setting {
 			env:    "RECSVC_" + strings.ToUpper(strings.Join(at, "_")),
 			flag:   strings.ReplaceAll(strings.Join(at, "-"), "_", "-"),
 			secret: secret,
+			enum:   strings.FieldsFunc(field.Tag.Get("enum"), func(r rune) bool { return r == ',' }),
 			value:  v.Field(i),
 		})
 	}
@@ -78,6 +81,9 @@ func (s setting) format() string {
 
 // check says what is wrong with the text of a setting.
 func (s setting) check(text string) error {
+	if len(s.enum) > 0 && !slices.Contains(s.enum, text) {
+		return fmt.Errorf("%q is not one of %s", text, strings.Join(s.enum, ", "))
+	}
 	switch s.value.Interface().(type) {
 	case string, []string:
 		return nil

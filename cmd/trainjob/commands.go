@@ -60,15 +60,60 @@ func (f dataFlags) plan() train.DataPlan {
 
 // load reads and cuts the data.
 func (f dataFlags) load(a *app) (*features.Dataset, *features.Split, error) {
-	plan := f.plan()
+	return load(a, f.Data, f.plan())
+}
+
+// load reads data and cuts it as a plan says.
+func load(a *app, path string, plan train.DataPlan) (*features.Dataset, *features.Split, error) {
 	if err := plan.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	data, report, err := features.ReadContext(a.ctx, f.Data, plan.ReadOptions())
+	data, report, err := features.ReadContext(a.ctx, path, plan.ReadOptions())
 	if err != nil {
 		return nil, nil, err
 	}
-	a.say("data: %d events of %d users on %d items, %d rows with faults", report.Events, report.Users, report.Items, report.Faults.Total)
+	a.say("data: %d events of %d users on %d items, %d rows with faults, %d left out (kept: %s)",
+		report.Events, report.Users, report.Items, report.Faults.Total, report.Filtered, plan.Filter())
 	split, err := plan.Cut(data)
 	return data, split, err
+}
+
+// cutFlags are the dataFlags of commands that judge versions: what is not given
+// is as the version's own plan has it. Else a version would be judged on other
+// questions than those of its report.
+type cutFlags struct {
+	Data         string   `help:"Interactions: a file or folder as train reads." required:"" type:"path" placeholder:"PATH"`
+	Split        *string  `help:"leave-one-out or temporal. This and what follows is by default as the version was trained." placeholder:"NAME"`
+	TestShare    *float64 `help:"Of a temporal split: the share of events after the test's cut." placeholder:"X"`
+	MinItemCount *int     `help:"Leave out items with fewer events; 0 keeps all." placeholder:"N"`
+	MinUserCount *int     `help:"Leave out users with fewer events; 0 keeps all." placeholder:"N"`
+	KCore        *int     `help:"Leave out users and items with fewer events, again and again until none is left; 0 keeps all." placeholder:"N"`
+	MinRating    *float64 `help:"Keep ratings of at least this; 0 keeps everything." placeholder:"X"`
+	Kinds        []string `help:"Keep only events of these kinds." placeholder:"KIND"`
+	DropItems    []string `help:"Leave these items out." placeholder:"ITEM"`
+}
+
+// plan is a version's own plan with what was given.
+func (f cutFlags) plan(own train.DataPlan) train.DataPlan {
+	p := own
+	if own.Split == "" { // a version that does not say
+		p.MinItemCount = 5
+	}
+	set(&p.Split, f.Split)
+	set(&p.MinItemCount, f.MinItemCount)
+	set(&p.MinUserCount, f.MinUserCount)
+	set(&p.KCore, f.KCore)
+	set(&p.MinRating, f.MinRating)
+	if f.Kinds != nil {
+		p.Kinds = f.Kinds
+	}
+	if f.DropItems != nil {
+		p.DropItems = f.DropItems
+	}
+	p = train.Plan{Data: p}.WithDefaults().Data
+	set(&p.TestShare, f.TestShare)
+	if p.Split != features.SplitTemporal {
+		p.TestShare = 0
+	}
+	return p
 }

@@ -54,7 +54,11 @@ func parse(args []string, stdout, stderr io.Writer) (command runner, code int, e
 	if err != nil {
 		return nil, exitFailed, err
 	}
-	if err := file.check(parser.Model); err != nil {
+	trace, err := kong.Trace(parser, args)
+	if err != nil {
+		return nil, exitUsage, err
+	}
+	if err := file.check(parser.Model, trace.Flags()); err != nil {
 		return nil, exitUsage, err
 	}
 	defer func() { // kong leaves by Exit after --help; a test must not end with it
@@ -184,8 +188,9 @@ func scalar(n *yaml.Node) (string, error) {
 }
 
 // check holds the file to the flags of the program: every name must be a flag of
-// some command, which takes the value. It reports all faults of the file.
-func (c *config) check(app *kong.Application) error {
+// some command, and the value one that it takes; the command that is to run
+// decides where it has such a flag. It reports all faults of the file.
+func (c *config) check(app *kong.Application, chosen []*kong.Flag) error {
 	known := map[string][]*kong.Flag{}
 	err := kong.Visit(app, func(node kong.Visitable, next kong.Next) error {
 		if f, ok := node.(*kong.Flag); ok {
@@ -195,6 +200,9 @@ func (c *config) check(app *kong.Application) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, f := range chosen {
+		known[f.Name] = []*kong.Flag{f}
 	}
 	for name, e := range c.values {
 		if len(known[name]) == 0 || name == "config" || name == "help" {

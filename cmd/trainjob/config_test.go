@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"seqrec/internal/baseline"
+	"seqrec/internal/train"
 )
 
 // parsed gives the train command that arguments and a config file make.
@@ -98,7 +102,60 @@ func TestAnotherLossHasItsOwnNegatives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l := p.WithDefaults().Train.Loss; l.Negatives != 256 || l.Calibration != 0.75 {
+	if l := p.WithDefaults().Train.Loss; l.Negatives != 256 || *l.Calibration != 0.75 {
 		t.Errorf("loss %+v: want the defaults of gbce", l)
+	}
+}
+
+// TestZerosAreNotDefaults holds that a zero that was asked for is taken or
+// refused, on the command line and in the file, and never something else.
+func TestZerosAreNotDefaults(t *testing.T) {
+	for flag, holds := range map[string]func(train.Plan) bool{
+		"session-length": func(p train.Plan) bool { return p.KNN.SessionLength == baseline.Whole },
+		"calibration":    func(p train.Plan) bool { return p.Train.Loss.Beta(1000) == 1 },
+		"valid-cases":    func(p train.Plan) bool { return p.ValidCases == train.AllCases },
+		"patience":       func(p train.Plan) bool { return p.Patience == 0 },
+		"dropout":        func(p train.Plan) bool { return p.Model.Dropout == 0 },
+		"init-std":       func(p train.Plan) bool { return p.Model.InitStd == 0 },
+		"clip-norm":      func(p train.Plan) bool { return p.Train.ClipNorm == 0 },
+	} {
+		eachWay(t, flag, "0", func(c *trainCmd) {
+			p, err := c.plan()
+			if err != nil {
+				t.Errorf("--%s 0: %v", flag, err)
+			} else if !holds(p.WithDefaults()) {
+				t.Errorf("--%s 0 is replaced by something else", flag)
+			}
+		}, "--recipe", "sasrec-gbce", "--split", "temporal")
+	}
+	for flag, zero := range map[string]string{
+		"epochs": "0", "eval-every": "0", "width": "0", "blocks": "0", "heads": "0", "length": "0", "hidden": "0", "key-width": "0", "batch-size": "0",
+		"rate": "0", "beta1": "0", "beta2": "0", "negatives": "0", "neighbours": "0", "sessions": "0", "layout": "", "loss": "", "schedule": "",
+	} {
+		eachWay(t, flag, zero, func(c *trainCmd) {
+			if _, err := c.plan(); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "--"+flag+" ") {
+				t.Errorf("--%s %q: error %v, want one of usage that names the flag", flag, zero, err)
+			}
+		})
+	}
+	eachWay(t, "test-share", "0", func(c *trainCmd) {
+		if _, err := c.plan(); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), "test share") {
+			t.Errorf("--test-share 0: error %v", err)
+		}
+	}, "--split", "temporal")
+}
+
+// eachWay gives a flag its value on the command line, then in the file.
+func eachWay(t *testing.T, flag, value string, check func(*trainCmd), args ...string) {
+	t.Helper()
+	for _, way := range []struct {
+		file string
+		args []string
+	}{{"", append(args, "--"+flag+"="+value)}, {flag + ": \"" + value + "\"\n", args}} {
+		c, err := parsed(t, way.file, way.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(c)
 	}
 }

@@ -14,15 +14,16 @@ import (
 
 	"seqrec/internal/eval"
 	"seqrec/internal/features"
+	"seqrec/internal/kernel"
 	"seqrec/internal/train"
 )
 
 // evaluateCmd judges a published version.
 type evaluateCmd struct {
-	dataFlags
+	cutFlags
 	registryFlag
 	Model     string `help:"Version to judge: its name, current or latest." default:"current"`
-	Baselines bool   `help:"Judge popularity, last transition and VMIS-kNN too, fitted to the data's training part."`
+	Baselines *bool  `help:"Judge popularity, last transition and VMIS-kNN too, fitted to the data's training part; by default where a report is written." negatable:""`
 	Report    string `help:"Write the report here: a folder for report.html and report.json." type:"path" placeholder:"DIR"`
 	Workers   int    `help:"Goroutines; 0 is one a core." default:"0"`
 }
@@ -44,6 +45,7 @@ type evaluated struct {
 	Cases           int           `json:"cases"`
 	CasesPerSecond  float64       `json:"cases_per_second"`
 	Items           int           `json:"items"`
+	Data            string        `json:"data_filter"`
 	UnknownItems    int           `json:"unknown_items"` // of the data, to the model
 	UnknownTargets  int           `json:"unknown_targets"`
 	Interval        eval.Interval `json:"ndcg@10_interval"`
@@ -61,24 +63,26 @@ func (c *evaluateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.say("instruction set: %s", kernel.Features())
 	a.say("version %s: %s", p.Version, p.Model.Describe())
-	data, split, err := c.load(a)
+	plan := c.plan(p.Plan.Data)
+	data, split, err := load(a, c.Data, plan)
 	if err != nil {
 		return err
 	}
-	if theirs := p.Plan.Data; theirs.Split != "" && !reflect.DeepEqual(theirs, c.plan()) {
+	if theirs := p.Plan.Data; !reflect.DeepEqual(theirs, plan) {
 		a.say("note: the version was trained on data cut in another way, so its report has other figures: %s", theirs)
 	}
 	if err := tellUnknown(a, p, data); err != nil {
 		return err
 	}
-	opt := train.JudgeOptions{Workers: c.Workers}
+	opt := train.JudgeOptions{Workers: c.Workers, Data: plan.Filter()}
 	r, err := p.Judge(a.ctx, data, split, opt)
 	if err != nil {
 		return err
 	}
 	results := []*eval.Result{r}
-	if c.Baselines {
+	if c.Baselines != nil && *c.Baselines || c.Baselines == nil && c.Report != "" {
 		more, err := judgeBaselines(a, split, opt)
 		if err != nil {
 			return err
@@ -122,7 +126,7 @@ func (c *evaluateCmd) summary(p *train.Published, data *features.Dataset, r *eva
 		NDCG10: ndcg.Mean, HR10: r.HR10(), MRR: r.MRR.Mean, Interval: ndcg, Version: p.Version, Name: p.Name, Model: p.Model.Describe(),
 		Epochs: p.Training.Epochs, SecondsPerEpoch: p.Training.SecondsPerEpoch, TokensPerSecond: p.Training.TokensPerSecond,
 		Seconds: seconds, PeakRSS: train.PeakRSS(), Split: r.Protocol.Split, Cases: r.Protocol.Cases,
-		CasesPerSecond: float64(r.Protocol.Cases) / max(r.Seconds, 1e-9), Items: r.Protocol.Items,
+		CasesPerSecond: float64(r.Protocol.Cases) / max(r.Seconds, 1e-9), Items: r.Protocol.Items, Data: r.Protocol.Data,
 		UnknownItems: p.UnknownItems(data), UnknownTargets: r.Protocol.Unknown, TargetHash: r.Protocol.TargetHash,
 	}
 }
@@ -199,7 +203,7 @@ func writeResults(w io.Writer, results []*eval.Result) {
 type compareCmd struct {
 	A string `arg:"" help:"A version: its name, current or latest."`
 	B string `arg:"" help:"The version to compare it with."`
-	dataFlags
+	cutFlags
 	registryFlag
 	Workers int `help:"Goroutines; 0 is one a core." default:"0"`
 }
@@ -210,25 +214,17 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	data, split, err := c.load(a)
-	if err != nil {
-		return err
-	}
-	var results []*eval.Result
+	var versions []*train.Published
 	for _, name := range []string{c.A, c.B} {
 		p, err := train.Open(reg, name)
 		if err != nil {
 			return err
 		}
-		if err := tellUnknown(a, p, data); err != nil {
-			return err
-		}
-		r, err := p.Judge(a.ctx, data, split, train.JudgeOptions{Workers: c.Workers})
-		if err != nil {
-			return err
-		}
-		tellMisses(a, r)
-		results = append(results, r)
+		versions = append(versions, p)
+	}
+	results, err := c.judge(a, versions)
+	if err != nil {
+		return err
 	}
 	cmp, err := eval.Compare(results[0], results[1])
 	if err != nil {
@@ -241,4 +237,29 @@ func (c *compareCmd) Run(a *app) error {
 		a.say("%-8s %+.4f, 95 %% interval %+.4f to %+.4f, p %.3f: %s", strings.ToUpper(name), d.Delta, d.Low, d.High, d.P, d.Verdict())
 	}
 	return json.NewEncoder(a.out).Encode(cmp)
+}
+
+// judge asks all versions the questions of the first one's plan.
+func (c *compareCmd) judge(a *app, versions []*train.Published) ([]*eval.Result, error) {
+	plan := c.plan(versions[0].Plan.Data)
+	data, split, err := load(a, c.Data, plan)
+	if err != nil {
+		return nil, err
+	}
+	var results []*eval.Result
+	for _, p := range versions {
+		if theirs := p.Plan.Data; !reflect.DeepEqual(theirs, plan) {
+			a.say("note: version %s was trained on data cut in another way: %s", p.Version, theirs)
+		}
+		if err := tellUnknown(a, p, data); err != nil {
+			return nil, err
+		}
+		r, err := p.Judge(a.ctx, data, split, train.JudgeOptions{Workers: c.Workers, Data: plan.Filter()})
+		if err != nil {
+			return nil, err
+		}
+		tellMisses(a, r)
+		results = append(results, r)
+	}
+	return results, nil
 }

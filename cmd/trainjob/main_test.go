@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"seqrec/internal/features"
+	"seqrec/internal/kernel"
 	"seqrec/internal/registry"
 )
 
@@ -83,7 +84,7 @@ func TestTrainThenEvaluate(t *testing.T) {
 		t.Errorf("trained: %v", trained)
 	}
 	for _, model := range []string{"current", trained["version"].(string)} {
-		o := must(t, "evaluate", "--data", data, "--registry", reg, "--model", model, "--min-item-count", "0")
+		o := must(t, "evaluate", "--data", data, "--registry", reg, "--model", model) // cut as the version says
 		judged := o.last(t)
 		for _, key := range []string{"ndcg@10", "hr@10", "mrr", "epochs", "seconds_per_epoch", "tokens_per_second", "version", "target_hash", "cases"} {
 			if judged[key] != trained[key] {
@@ -167,6 +168,14 @@ func TestInterruptedTrainingGoesOn(t *testing.T) {
 	}
 	if out.Len() != 0 {
 		t.Errorf("an interrupted run printed a result: %s", &out)
+	}
+	if before := kernel.Features(); before != "generic" { // sums in another order would be another run
+		t.Setenv("SEQREC_CPU", "generic")
+		o := trainjob(t, trainArgs(data, reg, "--resume")...)
+		if o.code != exitFailed || !strings.Contains(o.errors, "set SEQREC_CPU="+before) {
+			t.Errorf("resumed on another instruction set: exit code %d\n%s", o.code, o.errors)
+		}
+		t.Setenv("SEQREC_CPU", before)
 	}
 	o := must(t, trainArgs(data, reg, "--resume")...)
 	if !strings.Contains(o.errors, "resumed at epoch 3") {
@@ -264,6 +273,61 @@ func TestBaselinesArePublishedLikeModels(t *testing.T) {
 	}
 }
 
+// Without flags a version is asked the questions of its report; a flag wins.
+func TestEvaluateCutsAsTheVersionSays(t *testing.T) {
+	data, reg := world(t), t.TempDir()
+	args := func(recipe string) []string {
+		return []string{"train", "--data", data, "--registry", reg, "--recipe", recipe, "--min-item-count", "14", "--split", "temporal", "--test-share", "0.2"}
+	}
+	popular, markov := must(t, args("popularity")...).last(t), must(t, args("markov")...).last(t)
+	if popular["data_filter"] != "items >= 14 events" {
+		t.Errorf("train: data_filter is %v", popular["data_filter"])
+	}
+	o := must(t, "evaluate", "--data", data, "--registry", reg, "--model", "latest")
+	judged := o.last(t)
+	for _, key := range []string{"ndcg@10", "target_hash", "items", "cases", "data_filter", "split"} {
+		if judged[key] != markov[key] {
+			t.Errorf("evaluate: %s is %v, train said %v", key, judged[key], markov[key])
+		}
+	}
+	if !regexp.MustCompile(`[1-9]\d* left out \(kept: items >= 14 events\)`).MatchString(o.errors) || !strings.Contains(o.errors, "instruction set: "+kernel.Features()) {
+		t.Errorf("what was left out, or the instruction set, is not told:\n%s", o.errors)
+	}
+	if c := must(t, "compare", "latest", popular["version"].(string), "--data", data, "--registry", reg).last(t); c["cases"] != judged["cases"] {
+		t.Errorf("compare asked %v cases, evaluate %v", c["cases"], judged["cases"])
+	}
+	o = must(t, "evaluate", "--data", data, "--registry", reg, "--model", "latest", "--min-item-count", "0", "--split", "leave-one-out")
+	if other := o.last(t); other["data_filter"] != "all events" || other["split"] != "leave-one-out" || !strings.Contains(o.errors, "note:") {
+		t.Errorf("flags do not win: %v\n%s", other, o.errors)
+	}
+	if o := trainjob(t, "evaluate", "--data", data, "--registry", reg, "--test-share", "0"); o.code != exitUsage || !strings.Contains(o.errors, "test share") {
+		t.Errorf("--test-share 0: exit code %d\n%s", o.code, o.errors)
+	}
+}
+
+func TestEvaluateReportHoldsTheBaselines(t *testing.T) {
+	data, reg := world(t), t.TempDir()
+	must(t, "train", "--data", data, "--registry", reg, "--recipe", "markov", "--no-baselines")
+	for _, tt := range []struct {
+		flag string
+		held bool
+	}{{"--baselines", true}, {"", true}, {"--no-baselines", false}} {
+		dir := t.TempDir()
+		args := []string{"evaluate", "--data", data, "--registry", reg, "--report", dir}
+		if tt.flag != "" {
+			args = append(args, tt.flag)
+		}
+		must(t, args...)
+		page := readFile(t, filepath.Join(dir, "report.html"))
+		if got := strings.Contains(page, "vmis-knn") && strings.Contains(page, "popularity"); got != tt.held {
+			t.Errorf("%q: baselines in the report: %v", tt.flag, got)
+		}
+		if !strings.Contains(page, "items &gt;= 5 events") {
+			t.Error("the report does not tell the filter")
+		}
+	}
+}
+
 func TestEvaluateOnOtherData(t *testing.T) {
 	data, reg := world(t), t.TempDir()
 	must(t, trainArgs(data, reg, "--min-item-count", "12")...)
@@ -280,6 +344,40 @@ func TestTemporalSplit(t *testing.T) {
 	judged := must(t, "evaluate", "--data", data, "--registry", reg, "--min-item-count", "0", "--split", "temporal", "--test-share", "0.2").last(t)
 	if trained["ndcg@10"] != judged["ndcg@10"] || trained["split"] != "temporal" {
 		t.Errorf("%v, then %v", trained, judged)
+	}
+}
+
+// A split that has nothing to ask is found out before training, one that cannot
+// choose the epoch is told.
+func TestTemporalSplitWithEmptyParts(t *testing.T) {
+	// Ten users have 8 events each; the last two tenths of all events are one
+	// each, of new users or of the same ten.
+	write := func(validUser, testUser string) string {
+		var b strings.Builder
+		b.WriteString("user,item,time\n")
+		for i := range 80 {
+			fmt.Fprintf(&b, "u%d,i%d,%d\n", i%10, (i*7)%13, 1_000_000+i)
+		}
+		for i := range 20 {
+			user := validUser
+			if i >= 10 {
+				user = testUser
+			}
+			fmt.Fprintf(&b, "%s%d,i%d,%d\n", user, i%10, i%13, 1_000_100+i)
+		}
+		path := filepath.Join(t.TempDir(), "log.csv")
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	o := trainjob(t, trainArgs(write("new", "newer"), t.TempDir(), "--split", "temporal")...)
+	if o.code != exitFailed || !strings.Contains(o.errors, "nothing to test on") || strings.Contains(o.errors, "epoch") {
+		t.Errorf("no test case: exit code %d\n%s", o.code, o.errors)
+	}
+	o = must(t, trainArgs(write("new", "u"), t.TempDir(), "--split", "temporal", "--epochs", "1")...)
+	if !strings.Contains(o.errors, "no validation case") {
+		t.Errorf("no validation case: it is not told\n%s", o.errors)
 	}
 }
 

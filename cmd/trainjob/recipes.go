@@ -64,7 +64,7 @@ func recipes() []recipe {
 
 	gbce := ce
 	gbce.Model.Width, gbce.Model.Dropout, gbce.Model.AttentionDropout, gbce.Model.SeparateOutput = 128, 0.5, 0.5, true
-	gbce.Train.Loss = seqmodel.Loss{Kind: seqmodel.Generalised, Negatives: 256, Calibration: 0.75}
+	gbce.Train.Loss = seqmodel.Loss{Kind: seqmodel.Generalised, Negatives: 256, Calibration: new(0.75)}
 	gbce.Epochs, gbce.Patience = 600, 60
 
 	sampled := ce

@@ -82,7 +82,7 @@ type overrides struct {
 	SeparateOutput   *bool    `help:"A table of its own for scores." negatable:""`
 	Loss             *string  `placeholder:"NAME" help:"ce, sampled, bce or gbce."`
 	Negatives        *int     `placeholder:"N" help:"Negatives of sampled losses."`
-	Calibration      *float64 `placeholder:"X" help:"The t of gbce."`
+	Calibration      *float64 `placeholder:"X" help:"The t of gbce: 0 weighs as bce does, 1 is calibrated."`
 	Popularity       *float64 `placeholder:"X" help:"Sampled: draw by events+1 to this power; 0 is uniform."`
 	LogQ             *bool    `name:"log-q" help:"Sampled: correct for the probability of being drawn; needs --popularity." negatable:""`
 	Scheme           *string  `placeholder:"NAME" help:"Training samples: shifted, tiled, prefix or random-cut."`
@@ -144,12 +144,41 @@ func setAs[T ~string](field *T, value *string) {
 	}
 }
 
+func isZero[T comparable](value *T) bool {
+	var zero T
+	return value != nil && *value == zero
+}
+
+// checkZeros reports the flags that were given a zero or nothing where a plan's
+// zero means its default: what was asked for would be something else.
+func (o *overrides) checkZeros() error {
+	var faults []error
+	for _, f := range [...]struct {
+		name string
+		zero bool
+	}{
+		{"epochs", isZero(o.Epochs)}, {"eval-every", isZero(o.EvalEvery)}, {"width", isZero(o.Width)}, {"blocks", isZero(o.Blocks)},
+		{"heads", isZero(o.Heads)}, {"length", isZero(o.Length)}, {"hidden", isZero(o.Hidden)}, {"key-width", isZero(o.KeyWidth)},
+		{"layout", isZero(o.Layout)}, {"attention", isZero(o.Attention)}, {"positions", isZero(o.Positions)}, {"activation", isZero(o.Activation)},
+		{"loss", isZero(o.Loss)}, {"negatives", isZero(o.Negatives)}, {"scheme", isZero(o.Scheme)}, {"batch-size", isZero(o.BatchSize)},
+		{"rate", isZero(o.Rate)}, {"schedule", isZero(o.Schedule)}, {"beta1", isZero(o.Beta1)}, {"beta2", isZero(o.Beta2)},
+		{"neighbours", isZero(o.Neighbours)}, {"sessions", isZero(o.Sessions)},
+	} {
+		if f.zero {
+			faults = append(faults, fmt.Errorf("--%s is 0 or empty; leave it out for the recipe's value", f.name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // apply changes a plan.
 func (o *overrides) apply(p *train.Plan) {
 	set(&p.Epochs, o.Epochs)
 	set(&p.Patience, o.Patience)
 	set(&p.EvalEvery, o.EvalEvery)
-	set(&p.ValidCases, o.ValidCases)
+	if set(&p.ValidCases, o.ValidCases); isZero(o.ValidCases) {
+		p.ValidCases = train.AllCases
+	}
 	setAs[features.Scheme](&p.Scheme, o.Scheme)
 	set(&p.Batch, o.BatchSize)
 	set(&p.Schedule.Rate, o.Rate)
@@ -158,7 +187,9 @@ func (o *overrides) apply(p *train.Plan) {
 	set(&p.Schedule.Floor, o.Floor)
 	set(&p.KNN.Neighbours, o.Neighbours)
 	set(&p.KNN.Sample, o.Sessions)
-	set(&p.KNN.SessionLength, o.SessionLength)
+	if set(&p.KNN.SessionLength, o.SessionLength); isZero(o.SessionLength) {
+		p.KNN.SessionLength = baseline.Whole
+	}
 	o.applyModel(&p.Model)
 	o.applyTrain(&p.Train)
 }
@@ -188,7 +219,9 @@ func (o *overrides) applyTrain(t *seqmodel.TrainConfig) {
 		t.Loss = seqmodel.Loss{Kind: seqmodel.LossKind(*o.Loss)} // another loss has other negatives
 	}
 	set(&t.Loss.Negatives, o.Negatives)
-	set(&t.Loss.Calibration, o.Calibration)
+	if o.Calibration != nil {
+		t.Loss.Calibration = o.Calibration
+	}
 	set(&t.Loss.Popularity, o.Popularity)
 	set(&t.Loss.LogQ, o.LogQ)
 	set(&t.Decay, o.Decay)
@@ -207,7 +240,7 @@ func (c *trainCmd) plan() (train.Plan, error) {
 		return train.Plan{}, fmt.Errorf("%w: the recipe %s has no use for %s: leave them out", errUsage, r.name, strings.Join(idle, ", "))
 	}
 	p := c.complete(r.plan)
-	if err := p.WithDefaults().Validate(); err != nil {
+	if err := errors.Join(c.Override.checkZeros(), cmp.Or(p.Data.Validate(), p.WithDefaults().Validate())); err != nil {
 		return p, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return p, nil

@@ -22,6 +22,10 @@ func TestStairs(t *testing.T) {
 	for _, v := range found {
 		t.Error(v)
 	}
+	stale, err := rules.Stale(tree)
+	if err != nil || len(stale) > 0 {
+		t.Errorf("rooms without a Go file: %v, %v", stale, err)
+	}
 }
 
 // top returns the folder of the module's go.mod.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,6 +206,23 @@ func TestRankAgreesWithScore(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestCandidatesNamedTwiceAreRankedOnce(t *testing.T) {
+	for _, kind := range Kinds() {
+		r := fit(t, kind, small(), Options{}).NewRanker()
+		got := make([][]kernel.Scored, 2) // the second query must not remember the first
+		r.Rank(got, []features.Query{{History: []int32{0}, K: 3, Candidates: []int32{2, 2, 1}}, {History: []int32{0}, K: 3, Candidates: []int32{2, 1, 1}}})
+		for _, list := range got {
+			var items []int32
+			for _, s := range list {
+				items = append(items, s.Item)
+			}
+			if slices.Sort(items); !slices.Equal(items, []int32{1, 2}) {
+				t.Errorf("%s: candidates 2, 2, 1 are ranked as %v", kind, list)
+			}
+		}
 	}
 }
 

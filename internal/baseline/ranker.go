@@ -9,16 +9,17 @@ var _ features.Ranker = (*ranker)(nil)
 
 // ranker answers queries for a model with scratch memory of its own.
 type ranker struct {
-	m   *Model
-	row []float32 // score of every item
-	top kernel.TopK
-	knn *knnScratch
+	m     *Model
+	row   []float32 // score of every item
+	named []uint64  // bitmap of the candidates met so far; empty between queries
+	top   kernel.TopK
+	knn   *knnScratch
 }
 
 // NewRanker returns a ranker for one goroutine. After its first queries it
 // allocates nothing.
 func (m *Model) NewRanker() features.Ranker {
-	r := &ranker{m: m, row: make([]float32, m.Items())}
+	r := &ranker{m: m, row: make([]float32, m.Items()), named: make([]uint64, (m.Items()+63)/64)}
 	if m.knn != nil {
 		r.knn = newKNNScratch(m.knn.sessions)
 	}
@@ -59,9 +60,20 @@ func (r *ranker) Rank(dst [][]kernel.Scored, queries []features.Query) {
 		if q.Candidates == nil {
 			r.top.Scan(r.row, 0, q.Blocked)
 		}
-		for _, c := range q.Candidates {
-			r.top.Scan(r.row[c:c+1], c, q.Blocked)
-		}
+		r.offer(q.Candidates, q.Blocked)
 		dst[i] = r.top.Sorted(dst[i])
+	}
+}
+
+// offer ranks the candidates; one that is named twice is ranked once.
+func (r *ranker) offer(candidates []int32, blocked []uint64) {
+	for _, c := range candidates {
+		if r.named[c>>6]&(1<<(c&63)) == 0 {
+			r.named[c>>6] |= 1 << (c & 63)
+			r.top.Scan(r.row[c:c+1], c, blocked)
+		}
+	}
+	for _, c := range candidates {
+		r.named[c>>6] = 0
 	}
 }

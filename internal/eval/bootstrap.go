@@ -9,7 +9,7 @@ import (
 )
 
 // ErrNotPaired says that two results cannot be compared case by case.
-var ErrNotPaired = errors.New("results are not of the same cases")
+var ErrNotPaired = errors.New("results are not of the same cases under one protocol")
 
 // DefaultResamples is how many bootstrap samples stand behind an interval.
 const DefaultResamples = 1000
@@ -160,7 +160,8 @@ func (c *Comparison) Find(metric string) (Delta, bool) {
 }
 
 // Compare draws users with the seed of a and reports a minus b for every
-// metric. It returns ErrNotPaired when the two are not of the same cases.
+// metric. It returns ErrNotPaired when the two are not of the same cases
+// or a switch of their protocols differs.
 func Compare(a, b *Result) (*Comparison, error) {
 	if err := paired(a, b); err != nil {
 		return nil, err
@@ -201,8 +202,8 @@ func paired(a, b *Result) error {
 	if len(a.Ranks) != len(b.Ranks) || !slices.Equal(a.Users, b.Users) {
 		return fmt.Errorf("compare %s with %s: %w: %d and %d cases", a.Name, b.Name, ErrNotPaired, len(a.Ranks), len(b.Ranks))
 	}
-	if ha, hb := a.Protocol.TargetHash, b.Protocol.TargetHash; ha != hb {
-		return fmt.Errorf("compare %s with %s: %w: targets %.12s and %.12s", a.Name, b.Name, ErrNotPaired, ha, hb)
+	if what, differ := a.Protocol.differs(&b.Protocol); differ {
+		return fmt.Errorf("compare %s with %s: %w: %s", a.Name, b.Name, ErrNotPaired, what)
 	}
 	return nil
 }

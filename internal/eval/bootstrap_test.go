@@ -3,6 +3,7 @@ package eval
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -130,10 +131,23 @@ func TestCompareRefusesOtherCases(t *testing.T) {
 	if _, err := Compare(a, b); !errors.Is(err, ErrNotPaired) {
 		t.Errorf("other number of cases: %v", err)
 	}
-	c := *a
-	c.Protocol.TargetHash = "other"
-	if _, err := Compare(a, &c); !errors.Is(err, ErrNotPaired) {
-		t.Errorf("other targets: %v", err)
+	for what, change := range map[string]func(*Protocol){
+		"split": func(p *Protocol) { p.Split = "temporal" }, "part": func(p *Protocol) { p.Part = "valid" },
+		"ranking": func(p *Protocol) { p.Ranking = "sampled" }, "filter": func(p *Protocol) { p.Filter = "none" },
+		"ties": func(p *Protocol) { p.Ties = "random" }, "data filter": func(p *Protocol) { p.Data = "items >= 5 events" },
+		"targets": func(p *Protocol) { p.TargetHash = "other" }, "items": func(p *Protocol) { p.Items++ },
+		"cases": func(p *Protocol) { p.Cases++ }, "users": func(p *Protocol) { p.Users++ },
+	} {
+		c := *a
+		change(&c.Protocol)
+		if _, err := Compare(a, &c); !errors.Is(err, ErrNotPaired) || !strings.Contains(err.Error(), what) {
+			t.Errorf("other %s: %v", what, err)
+		}
+	}
+	same := *a
+	same.Protocol.Cold, same.Protocol.Unknown, same.Protocol.Seed, same.Protocol.Resamples = 3, 4, 5, 6 // of the model and of the bootstrap
+	if _, err := Compare(a, &same); err != nil {
+		t.Errorf("one protocol: %v", err)
 	}
 }
 

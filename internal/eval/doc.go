@@ -9,7 +9,8 @@
 // where C holds every item but those of the case's whole input history (not
 // only what the model's window saw); the target always stays. Nothing is
 // sampled, no user is dropped: a target that was never trained is scored like
-// any other, a target unknown to the model is a miss. A score that is not a
+// any other, a target unknown to the model is a miss. Items that only the model
+// knows are not candidates, so models of two catalogues answer one question. A score that is not a
 // number is an error, since any order made from it would flatter or harm by
 // chance.
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -26,11 +27,18 @@ type Options struct {
 	Split      string  // name of the split the cases come from
 	Part       string  // "test" or "valid"
 	TargetHash string  // features.Split.TargetHash
+	Data       string  // Protocol.Data
 	Counts     []int64 // training events of each item; nil: unknown
-	Workers    int     // 0: all processors
-	Batch      int     // cases scored by one call; 0: up to 64, 16 MiB of scores
-	Seed       uint64  // of the bootstrap
-	Resamples  int     // bootstrap samples; 0: no intervals
+	// Outside are items that the model knows and the catalogue of the cases does
+	// not have; nothing is ranked below them.
+	Outside []int32
+	// Catalogue is the size of the catalogue of the cases. What the model does not
+	// know of it is ranked below everything that it knows. 0: all that it knows.
+	Catalogue int
+	Workers   int    // 0: all processors
+	Batch     int    // cases scored by one call; 0: up to 64, 16 MiB of scores
+	Seed      uint64 // of the bootstrap
+	Resamples int    // bootstrap samples; 0: no intervals
 	// Progress, when not nil, is called now and then, by one goroutine at a
 	// time, with the number of cases done.
 	Progress func(done, total int)
@@ -44,6 +52,9 @@ func (o Options) withDefaults(items int) Options {
 	}
 	if o.Batch <= 0 {
 		o.Batch = max(1, min(64, scratch/max(items, 1)))
+	}
+	if o.Catalogue == 0 {
+		o.Catalogue = items - len(o.Outside)
 	}
 	if o.Progress == nil {
 		o.Progress = func(int, int) {}
@@ -210,6 +221,9 @@ func (w *worker) batch(from, to int) error {
 	}
 	w.ranker.Score(w.scores[:(to-from)*e.items], w.queries)
 	for i := from; i < to; i++ {
+		for _, item := range e.opt.Outside {
+			w.scores[(i-from)*e.items+int(item)] = float32(math.Inf(-1))
+		}
 		if err := w.judge(i, w.scores[(i-from)*e.items:(i-from+1)*e.items]); err != nil {
 			return fmt.Errorf("evaluate case %d (user %d, history of %d, target %d): %w",
 				i, e.cases[i].User, len(e.cases[i].Input), e.cases[i].Target, err)
@@ -254,7 +268,7 @@ func (e *evaluation) result() *Result {
 	g := groupByUser(r.Users)
 	r.At, r.MRR = assemble(intervals(r.Ranks, g, e.opt.Seed, e.opt.Resamples))
 	r.Protocol = e.protocol(g.users())
-	r.Coverage10 = float64(countBits(e.seen)) / float64(e.items)
+	r.Coverage10 = float64(countBits(e.seen)) / float64(e.opt.Catalogue)
 	r.Popularity10, r.Novelty10 = mean(e.popular), mean(e.novel)
 	r.Lengths = slicesBy(lengthEdges[:], r.Ranks, func(i int) int { return len(e.cases[i].Input) })
 	if e.opt.Counts != nil {
@@ -274,7 +288,7 @@ func (e *evaluation) targetCount(i int) int {
 func (e *evaluation) protocol(users int) Protocol {
 	p := Protocol{
 		Split: e.opt.Split, Part: e.opt.Part, Ranking: "full", Filter: "history", Ties: "lower-item",
-		TargetHash: e.opt.TargetHash, Items: e.items, Cases: len(e.cases), Users: users,
+		TargetHash: e.opt.TargetHash, Data: e.opt.Data, Items: e.opt.Catalogue, Cases: len(e.cases), Users: users,
 		Seed: e.opt.Seed, Resamples: e.opt.Resamples,
 	}
 	for i := range e.cases {

@@ -180,6 +180,24 @@ func TestMetricsWorkedByHand(t *testing.T) {
 	}
 }
 
+// TestOtherCatalogue holds that what only the model knows is not ranked, so that
+// models of two catalogues answer the same questions.
+func TestOtherCatalogue(t *testing.T) {
+	rows := [][]float32{{9, 8, 7, 6, 5}}
+	cases := []features.Case{{User: 0, Target: 2}, {User: 1, Target: 4}, {User: 2, Target: -1}}
+	// Items 0 and 3 are the model's alone, and it lacks three of the catalogue.
+	r, err := Evaluate(t.Context(), factory(rows), cases, 5, Options{Outside: []int32{0, 3}, Catalogue: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int32{2, 3, 0}; !slices.Equal(r.Ranks, want) {
+		t.Errorf("ranks %v, want %v", r.Ranks, want)
+	}
+	if r.Protocol.Items != 6 || r.Protocol.Unknown != 1 {
+		t.Errorf("protocol %+v", r.Protocol)
+	}
+}
+
 func TestCoveragePopularityNovelty(t *testing.T) {
 	// Twelve items; the first user's history holds items 0 and 1, so its list is
 	// items 2..11; the second, with no history, gets items 0..9.

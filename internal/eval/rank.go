@@ -1,6 +1,9 @@
 package eval
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // marks is a set of items that is emptied in time proportional to what it
 // holds, so that one set serves many cases of a large catalogue.
@@ -75,4 +78,7 @@ func checkNumbers(scores []float32) error {
 	return nil
 }
 
-func notANumber(item int) error { return fmt.Errorf("score of item %d is not a number", item) }
+// ErrNotANumber says that a model scored an item with NaN.
+var ErrNotANumber = errors.New("not a number")
+
+func notANumber(item int) error { return fmt.Errorf("score of item %d is %w", item, ErrNotANumber) }

@@ -6,21 +6,39 @@ import (
 )
 
 // Protocol records every switch that changes a figure. Two results may be set
-// side by side only when they agree in all of them but Seed and Resamples.
+// side by side only when they agree in all of them but Seed and Resamples, and
+// but Cold and Unknown, which tell about a model.
 type Protocol struct {
 	Split      string `json:"split"`       // how test cases were cut: "leave-one-out", "temporal"
 	Part       string `json:"part"`        // "test" or "valid"
 	Ranking    string `json:"ranking"`     // "full": every item is a candidate
 	Filter     string `json:"filter"`      // "history": the whole input history is removed, the target kept
+	Data       string `json:"data_filter"` // which events of the source were kept, in words; "": unknown
 	Ties       string `json:"ties"`        // "lower-item": of equal scores the lower item number is first
 	TargetHash string `json:"target_hash"` // names the targets, and so the order used for equal timestamps
-	Items      int    `json:"items"`       // catalogue size
+	Items      int    `json:"items"`       // size of the catalogue that is ranked
 	Cases      int    `json:"cases"`
 	Users      int    `json:"users"`
 	Cold       int    `json:"cold_targets"`    // kept: targets without a training event
 	Unknown    int    `json:"unknown_targets"` // kept as misses: targets the model has no number for
 	Seed       uint64 `json:"seed"`            // of the bootstrap
 	Resamples  int    `json:"resamples"`
+}
+
+// differs names the first switch in which two protocols disagree.
+func (p *Protocol) differs(q *Protocol) (what string, differ bool) {
+	for _, s := range [...]struct {
+		what string
+		a, b any
+	}{
+		{"split", p.Split, q.Split}, {"part", p.Part, q.Part}, {"ranking", p.Ranking, q.Ranking}, {"filter", p.Filter, q.Filter}, {"ties", p.Ties, q.Ties},
+		{"data filter", p.Data, q.Data}, {"targets", p.TargetHash, q.TargetHash}, {"items", p.Items, q.Items}, {"cases", p.Cases, q.Cases}, {"users", p.Users, q.Users},
+	} {
+		if s.a != s.b {
+			return fmt.Sprintf("%s %v and %v", s.what, s.a, s.b), true
+		}
+	}
+	return "", false
 }
 
 // Slice is the part of the cases that share a property.

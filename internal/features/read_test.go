@@ -327,7 +327,7 @@ func TestReadPaths(t *testing.T) {
 	}
 }
 
-func writeParquet[T any](t *testing.T, rows []T) string {
+func writeParquet[T any](t testing.TB, rows []T) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := parquet.Write(&b, rows); err != nil {
@@ -433,6 +433,12 @@ func FuzzRead(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
+	type row struct {
+		User string `parquet:"user_id"`
+		Item int32  `parquet:"item_id"`
+		Time *int64 `parquet:"timestamp,optional"`
+	}
+	f.Add([]byte(writeParquet(f, []row{{"u", 1, new(int64(7))}, {"v", 2, nil}})))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, _, err := ReadFrom(bytes.NewReader(data), ReadOptions{MaxFaultShare: 1})
 		if err != nil {

@@ -165,6 +165,7 @@ func (s *Sampler) reset(b *Batch) {
 	b.Items = slices.Grow(b.Items[:0], tokens)
 	b.Targets = slices.Grow(b.Targets[:0], tokens)
 	b.Offsets = append(slices.Grow(b.Offsets[:0], s.opt.BatchSize+1), 0)
+	b.Users = slices.Grow(b.Users[:0], s.opt.BatchSize)
 	if s.times != nil {
 		b.Times = slices.Grow(b.Times[:0], tokens)
 	} else {
@@ -190,6 +191,7 @@ func (s *Sampler) append(b *Batch, q int) {
 		b.Times = append(b.Times, s.times[u][lo:hi-1]...)
 	}
 	b.Offsets = append(b.Offsets, int32(len(b.Items)))
+	b.Users = append(b.Users, int32(u))
 }
 
 // window returns the events [lo, hi) that sequence i of user u is made of;

@@ -3,6 +3,7 @@ package features
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,6 +36,12 @@ func sequences(t *testing.T, s *Sampler, epoch int) map[string]int {
 			lo, hi := b.Offsets[i], b.Offsets[i+1]
 			got[fmt.Sprint(b.Items[lo:hi], b.Targets[lo:hi])]++
 			total++
+			if history := s.train[b.Users[i]]; !slices.Contains(history, b.Items[lo]) { // no two users share an item
+				t.Fatalf("sequence %v is said to be of user %d, whose history is %v", b.Items[lo:hi], b.Users[i], history)
+			}
+		}
+		if len(b.Users) != len(b.Offsets)-1 {
+			t.Fatalf("%d users for %d sequences", len(b.Users), len(b.Offsets)-1)
 		}
 		if len(b.Targets) != len(b.Items) {
 			t.Fatalf("%d targets for %d items", len(b.Targets), len(b.Items))

@@ -287,7 +287,10 @@ func (r *truthRanker) Rank(dst [][]kernel.Scored, queries []Query) {
 		if q.Candidates == nil {
 			r.top.Scan(r.row, 0, q.Blocked)
 		}
-		for _, c := range q.Candidates {
+		for j, c := range q.Candidates {
+			if slices.Contains(q.Candidates[:j], c) {
+				continue
+			}
 			r.top.Scan(r.row[c:c+1], c, q.Blocked)
 		}
 		dst[i] = r.top.Sorted(dst[i][:0])

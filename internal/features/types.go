@@ -22,6 +22,7 @@ type Batch struct {
 	Targets []int32 // T next items; -1 where there is no loss
 	Offsets []int32 // B+1
 	Times   []int64 // T Unix milliseconds, or nil
+	Users   []int32 // B: whose history each sequence is cut from, as the sampler numbers them; or nil
 }
 
 // Case is one ranking question with a known answer.
@@ -51,7 +52,7 @@ type Query struct {
 	Times      []int64  // nil or len(History), Unix milliseconds
 	At         int64    // Unix milliseconds of the request, 0 when unknown
 	Blocked    []uint64 // bitmap over item numbers; a set bit never leaves; nil blocks nothing
-	Candidates []int32  // rank only these; nil ranks the whole catalogue
+	Candidates []int32  // rank only these, each once; nil ranks the whole catalogue
 	K          int      // how many items are wanted
 }
 

@@ -2,10 +2,13 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -36,7 +39,11 @@ func (s *Server) giveBuffer(b *bytes.Buffer) {
 	s.bodies.Put(b)
 }
 
-// readBody reads the whole body, at most limit bytes of it.
+// firstRead is how much memory a body gets before it has come: what a client only announces costs no more than that.
+const firstRead = 64 << 10
+
+// readBody reads the whole body, at most limit bytes of it, within the deadline of the request. On the data plane the
+// request takes its slot then.
 func (s *Server) readBody(c *gin.Context, to *bytes.Buffer, limit int64) *failure {
 	r := c.Request
 	tooMuch := fail(tooLarge, "more than "+strconv.FormatInt(limit, 10)+" bytes")
@@ -44,15 +51,26 @@ func (s *Server) readBody(c *gin.Context, to *bytes.Buffer, limit int64) *failur
 		return tooMuch
 	}
 	if r.ContentLength > 0 {
-		to.Grow(int(r.ContentLength) + bytes.MinRead)
+		to.Grow(min(int(r.ContentLength), firstRead) + bytes.MinRead)
+	}
+	deadline, _ := r.Context().Deadline()
+	conn := http.NewResponseController(c.Writer)
+	if err := conn.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return failureOf(err)
 	}
 	_, err := to.ReadFrom(http.MaxBytesReader(c.Writer, r.Body, limit))
 	var over *http.MaxBytesError
 	switch {
 	case err == nil:
+		_ = conn.SetReadDeadline(time.Time{}) // a connection that cannot be given one does not need it lifted
+		if call := callOf(r.Context()); call.place != nil {
+			return s.enter(call, false)
+		}
 		return nil
 	case errors.As(err, &over):
 		return tooMuch
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(r.Context().Err(), context.DeadlineExceeded):
+		return fail(malformed, "the body did not arrive within the deadline")
 	case r.Context().Err() != nil:
 		return failureOf(r.Context().Err())
 	default:

@@ -241,6 +241,9 @@ func TestPage(t *testing.T) {
 		t.Errorf("asked %+v", got)
 	}
 
+	step(ctx, t, "an address names a user", chromedp.Navigate(server.URL+"/?user=ann%2F1"), until(items("#history")+` === '999 3'`),
+		until(items("#answer")+`.startsWith('4 5 ')`))
+
 	service.setFail(recommend.ErrNoModel)
 	step(ctx, t, "a problem is shown", chromedp.Evaluate[chromedp.Void](`document.querySelector('#k').value = '20'; document.querySelector('#k').dispatchEvent(new Event('change'))`),
 		until(`document.querySelector('#problem').textContent.includes('No model is loaded (503)')`))

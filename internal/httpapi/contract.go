@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,10 +32,10 @@ type operation struct {
 	plane      plane
 	scopes     []string
 	parameters openapi3.Parameters
-	media      []string // content types the body may have; empty without a body
-	body       *openapi3.Schema
-	streams    bool // the answer lasts as long as the client reads it
-	own        bool // reads its body itself
+	media      []string            // content types the body may have; empty without a body
+	body       *openapi3.SchemaRef // nil without a body
+	streams    bool                // the answer lasts as long as the client reads it
+	own        bool                // reads its body itself
 }
 
 func loadContract() (*contract, error) {
@@ -67,7 +68,7 @@ func (c *contract) operation(method, path string) *operation {
 		for media, content := range spec.RequestBody.Value.Content {
 			op.media = append(op.media, media)
 			if media == mediaJSON {
-				op.body = content.Schema.Value
+				op.body = content.Schema
 			}
 		}
 		slices.Sort(op.media)
@@ -124,11 +125,42 @@ func checkBody(op *operation, sc *scanner) *failure {
 	if f := sc.end(); f != nil {
 		return f
 	}
-	err := op.body.VisitJSON(value, openapi3.MultiErrors())
-	if faults := schemaFaults(err); len(faults) > 0 {
+	faults := schemaFaults(op.body.Value.VisitJSON(value, openapi3.MultiErrors()))
+	if faults = idFaults(faults, op.body, value, ""); len(faults) > 0 {
+		slices.SortStableFunc(faults, byPointer)
 		return invalidBody(faults)
 	}
 	return nil
+}
+
+// isID reports whether a schema is that of an id or kind, which follow the rules of package event; schemas cannot say
+// them (bytes, no controls).
+func isID(ref *openapi3.SchemaRef) bool {
+	return strings.HasSuffix(ref.Ref, "/ID") || strings.HasSuffix(ref.Ref, "/Kind")
+}
+
+// idFaults adds what is wrong with the ids in a value of a schema. What is already known to be wrong is left alone.
+func idFaults(faults []event.Fault, ref *openapi3.SchemaRef, value any, pointer string) []event.Fault {
+	switch v := value.(type) {
+	case string:
+		known := func(f event.Fault) bool { return f.Pointer == pointer }
+		if detail := event.CheckID(v); isID(ref) && detail != "" && len(faults) < maxFaults && !slices.ContainsFunc(faults, known) {
+			faults = append(faults, event.Fault{Pointer: pointer, Detail: detail})
+		}
+	case []any:
+		for i := range v {
+			if ref.Value.Items != nil {
+				faults = idFaults(faults, ref.Value.Items, v[i], pointer+"/"+strconv.Itoa(i))
+			}
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if property := ref.Value.Properties[name]; property != nil {
+				faults = idFaults(faults, property, v[name], pointer+"/"+escapeToken(name))
+			}
+		}
+	}
+	return faults
 }
 
 // checkParameters checks path and query parameters; a query parameter the contract does not know is a fault. It also
@@ -180,9 +212,9 @@ func setParam(c *gin.Context, name, value string) {
 	}
 }
 
-// checkText checks one parameter; ids follow the rules of package event, which schemas cannot say (bytes, no controls).
+// checkText checks one parameter.
 func checkText(p *openapi3.Parameter, text string, add func(name, detail string)) {
-	if ref := p.Schema.Ref; strings.HasSuffix(ref, "/ID") || strings.HasSuffix(ref, "/Kind") {
+	if isID(p.Schema) {
 		if detail := event.CheckID(text); detail != "" {
 			add(p.Name, detail)
 		}
@@ -220,13 +252,15 @@ func schemaFaults(err error) []event.Fault {
 	default:
 		faults = append(faults, event.Fault{Detail: "does not match the contract"})
 	}
-	slices.SortStableFunc(faults, func(a, b event.Fault) int { return strings.Compare(a.Pointer, b.Pointer) })
+	slices.SortStableFunc(faults, byPointer)
 	faults = slices.Compact(faults)
 	if len(faults) > maxFaults {
 		faults = faults[:maxFaults]
 	}
 	return faults
 }
+
+func byPointer(a, b event.Fault) int { return strings.Compare(a.Pointer, b.Pointer) }
 
 // unknownFaults names each member that its object should not have; the validator's error stands for the object.
 func unknownFaults(e *openapi3.SchemaError) []event.Fault {

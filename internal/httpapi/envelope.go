@@ -21,6 +21,7 @@ type call struct {
 	model     time.Duration // time spent behind this layer, 0 when it was not asked
 	cause     error         // of an internal error; for the log only
 	scopes    *heldKey
+	place     chan struct{} // where it holds a token; see Server.enter
 }
 
 type callKey struct{}

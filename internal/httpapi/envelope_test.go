@@ -200,6 +200,9 @@ func TestRollback(t *testing.T) {
 			return recommend.ModelInfo{Version: name}, nil
 		},
 		rollback: func(context.Context) (recommend.ModelInfo, error) {
+			if steps == 2 {
+				return recommend.ModelInfo{}, recommend.ErrUnknownModel
+			}
 			steps++
 			serving = "A"
 			return recommend.ModelInfo{Version: serving}, nil
@@ -213,6 +216,9 @@ func TestRollback(t *testing.T) {
 	}
 	if resp, _ := ask(t, s.Admin(), "POST", "/admin/v1/models/current:rollback", ""); resp.StatusCode != 200 || steps != 2 {
 		t.Errorf("rollback of current: %d after %d steps", resp.StatusCode, steps)
+	}
+	if resp, body := ask(t, s.Admin(), "POST", "/admin/v1/models/current:rollback", ""); resp.StatusCode != 409 || !strings.Contains(body, "current before") {
+		t.Errorf("rollback with nothing before: %d %s", resp.StatusCode, body)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"seqrec/internal/event"
 	"seqrec/internal/httpapi/wire"
+	"seqrec/internal/recommend"
 )
 
 const (
@@ -93,21 +94,24 @@ func (s *Server) appendEvents(c *gin.Context) {
 		s.refuse(c, invalidBody([]event.Fault{{Detail: "must have at most " + plural(maxEvents, "event") + ", has " + strconv.Itoa(in.n)}}))
 		return
 	}
-	accepted, duplicate := 0, 0
+	var r recommend.AppendResult
 	if len(in.good) > 0 {
 		var err error
-		if accepted, duplicate, err = s.service.Append(c.Request.Context(), in.good); err != nil {
+		if r, err = s.service.Append(c.Request.Context(), in.good); err != nil {
 			s.refuse(c, err)
 			return
 		}
 	}
-	s.countEvents(&in, accepted, duplicate)
-	s.sendStatus(c, http.StatusAccepted, wire.AppendAnswer{Accepted: accepted, Duplicate: duplicate, Rejected: in.rejected})
+	s.countEvents(&in, r)
+	s.sendStatus(c, http.StatusAccepted, wire.AppendAnswer{
+		Accepted: r.Accepted, Duplicate: r.Duplicate, Dropped: optional(r.Dropped), Rejected: in.rejected,
+	})
 }
 
-func (s *Server) countEvents(in *inbox, accepted, duplicate int) {
-	s.metrics.events.WithLabelValues("accepted").Add(float64(accepted))
-	s.metrics.events.WithLabelValues("duplicate").Add(float64(duplicate))
+func (s *Server) countEvents(in *inbox, r recommend.AppendResult) {
+	s.metrics.events.WithLabelValues("accepted").Add(float64(r.Accepted))
+	s.metrics.events.WithLabelValues("duplicate").Add(float64(r.Duplicate))
+	s.metrics.events.WithLabelValues("dropped").Add(float64(r.Dropped))
 	s.metrics.events.WithLabelValues("rejected").Add(float64(len(in.rejected)))
 	for i := range in.good {
 		s.metrics.eventAges.Observe(in.now.Sub(time.UnixMilli(in.good[i].Time)).Seconds())

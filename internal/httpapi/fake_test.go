@@ -18,7 +18,7 @@ type fake struct {
 	predict  func(context.Context, recommend.Request) (recommend.Answer, error)
 	batch    func(context.Context, []recommend.Request) []recommend.Result
 	similar  func(context.Context, []event.ItemID, int) (recommend.Answer, error)
-	append   func(context.Context, []event.Event) (int, int, error)
+	append   func(context.Context, []event.Event) (recommend.AppendResult, error)
 	history  func(context.Context, event.UserID, recommend.Page) ([]event.Event, string, error)
 	erase    func(context.Context, event.UserID) (recommend.Receipt, error)
 	erasure  func(context.Context, string) (recommend.Receipt, error)
@@ -101,11 +101,11 @@ func (f *fake) Similar(ctx context.Context, items []event.ItemID, k int) (recomm
 	return a, nil
 }
 
-func (f *fake) Append(ctx context.Context, events []event.Event) (int, int, error) {
+func (f *fake) Append(ctx context.Context, events []event.Event) (recommend.AppendResult, error) {
 	if f.append != nil {
 		return f.append(ctx, events)
 	}
-	return len(events), 0, nil
+	return recommend.AppendResult{Accepted: len(events)}, nil
 }
 
 func (f *fake) History(ctx context.Context, user event.UserID, page recommend.Page) ([]event.Event, string, error) {

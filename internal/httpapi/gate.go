@@ -27,14 +27,11 @@ func (s *Server) gate(op *operation) gin.HandlerFunc {
 			return
 		}
 		if op.plane == planeData {
-			select {
-			case s.slots <- struct{}{}:
-				defer func() { <-s.slots }()
-			default:
-				s.metrics.shed.Inc()
-				s.refuse(c, &failure{kind: overloaded, retry: 1})
+			if f := s.enter(call, len(op.media) > 0); f != nil {
+				s.refuse(c, f)
 				return
 			}
+			defer call.leave()
 		}
 		timeout, f := s.timeout(c.Request, op)
 		if f != nil {
@@ -47,6 +44,32 @@ func (s *Server) gate(op *operation) gin.HandlerFunc {
 			c.Request = c.Request.WithContext(ctx)
 		}
 		c.Next()
+	}
+}
+
+// enter gives a call its place: one of the slots in flight, or, while its body is still to come, one of those that
+// receive. Without that difference, a few hundred clients who send slowly would keep everybody out.
+func (s *Server) enter(c *call, body bool) *failure {
+	places := s.slots
+	if body {
+		places = s.receiving
+	}
+	select {
+	case places <- struct{}{}:
+	default:
+		s.metrics.shed.Inc()
+		return &failure{kind: overloaded, retry: 1}
+	}
+	c.leave() // the place before, if any
+	c.place = places
+	return nil
+}
+
+// leave gives the place of a call back.
+func (c *call) leave() {
+	if c.place != nil {
+		<-c.place
+		c.place = nil
 	}
 }
 

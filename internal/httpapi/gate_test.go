@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +149,43 @@ func TestInFlight(t *testing.T) {
 	}
 	if resp, _ := ask(t, h, "GET", "/v1/models", ""); resp.StatusCode != 200 {
 		t.Errorf("the slot was not given back: %d", resp.StatusCode)
+	}
+}
+
+// TestSlowBodies: clients whose bodies do not come keep nobody out, and are let go at their deadline.
+func TestSlowBodies(t *testing.T) {
+	s := newTestServer(t, &fake{}, func(o *Options) { o.Config.MaxInFlight = 2 })
+	server := httptest.NewServer(s.Data())
+	defer server.Close()
+	var slow []net.Conn
+	for range 4 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Timeout-Ms: 300\r\nContent-Length: 100\r\n\r\n{")
+		slow = append(slow, conn)
+	}
+	for len(s.receiving) < len(slow) { // they have all arrived
+		runtime.Gosched()
+	}
+	resp, err := http.Post(server.URL+"/v1/predict", mediaJSON, strings.NewReader("{}")) //nolint:forbidigo // loopback, in a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Errorf("beside slow clients: %d", resp.StatusCode)
+	}
+	for _, conn := range slow {
+		answer, err := io.ReadAll(conn)
+		if text := string(answer); err != nil || !strings.Contains(text, " 400 ") || !strings.Contains(text, "did not arrive") {
+			t.Errorf("a slow client was told %q, %v", text, err)
+		}
+	}
+	if len(s.slots)+len(s.receiving) != 0 {
+		t.Errorf("%d slots and %d places are still taken", len(s.slots), len(s.receiving))
 	}
 }
 

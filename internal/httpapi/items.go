@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
-	"strconv"
+	"errors"
+	"slices"
+	"strings"
 
 	"seqrec/internal/event"
 	"seqrec/internal/httpapi/wire"
@@ -17,15 +19,8 @@ const (
 // Similar answers POST /v1/similar.
 func (o *operations) Similar(ctx context.Context, r wire.SimilarRequestObject) (wire.SimilarResponseObject, error) {
 	items := make([]event.ItemID, len(r.Body.Items))
-	var faults []event.Fault
 	for i, id := range r.Body.Items {
 		items[i] = event.ItemID(id)
-		if detail := event.CheckID(id); detail != "" {
-			faults = append(faults, event.Fault{Pointer: "/items/" + strconv.Itoa(i), Detail: detail})
-		}
-	}
-	if len(faults) > 0 {
-		return nil, invalidBody(faults)
 	}
 	k := deref(r.Body.K)
 	if k == 0 {
@@ -82,24 +77,25 @@ func (o *operations) PutItem(ctx context.Context, r wire.PutItemRequestObject) (
 		Attributes: deref(r.Body.Attributes), Hidden: deref(r.Body.Hidden),
 	}
 	err := o.service.PutItems(requestContext(ctx), []recommend.CatalogItem{item})
+	var wrong *recommend.InvalidError
+	if errors.As(err, &wrong) { // here the item is the body, not the first of a list
+		faults := slices.Clone(wrong.Faults)
+		for i := range faults {
+			faults[i].Pointer = strings.TrimPrefix(faults[i].Pointer, "/items/0")
+		}
+		err = invalidBody(faults)
+	}
 	return wire.PutItem204Response{}, err
 }
 
 // PutItems answers POST /v1/items:batch.
 func (o *operations) PutItems(ctx context.Context, r wire.PutItemsRequestObject) (wire.PutItemsResponseObject, error) {
 	items := make([]recommend.CatalogItem, len(r.Body.Items))
-	var faults []event.Fault
 	for i, item := range r.Body.Items {
-		if detail := event.CheckID(item.Id); detail != "" {
-			faults = append(faults, event.Fault{Pointer: "/items/" + strconv.Itoa(i) + "/id", Detail: detail})
-		}
 		items[i] = recommend.CatalogItem{
 			ID: event.ItemID(item.Id), Title: deref(item.Title), Categories: deref(item.Categories),
 			Attributes: deref(item.Attributes), Hidden: deref(item.Hidden),
 		}
-	}
-	if len(faults) > 0 {
-		return nil, invalidBody(faults)
 	}
 	err := o.service.PutItems(requestContext(ctx), items)
 	return wire.PutItems200JSONResponse{Stored: len(items)}, err

@@ -32,7 +32,7 @@ type Key struct {
 }
 
 // Keys is the set of keys that are valid now. It may be replaced while requests run. An empty set lets everybody in
-// with every scope: what a laptop wants, and what cmd refuses on an open address.
+// with every scope: what a laptop wants. cmd refuses it for an open admin address and warns of it for an open data one.
 type Keys struct {
 	rate  float64
 	burst int
@@ -57,6 +57,9 @@ func newKeys(perSecond float64, burst int) *Keys {
 	return k
 }
 
+// CheckKeys reports every fault that Replace would.
+func CheckKeys(keys []Key) error { return newKeys(0, 0).Replace(keys) }
+
 // Replace puts another set of keys in place at once, or reports every fault and keeps the old one. A key that stays
 // keeps what it has used of its rate, unless its limits changed.
 func (k *Keys) Replace(keys []Key) error {
@@ -67,6 +70,9 @@ func (k *Keys) Replace(keys []Key) error {
 		held, err := k.hold(key, old)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("key %d (%q): %w", i, key.Name, err))
+		}
+		if slices.ContainsFunc(keys[:i], func(k Key) bool { return k.Name == key.Name }) {
+			faults = append(faults, fmt.Errorf("key %d (%q): another key has this name", i, key.Name))
 		}
 		next.keys = append(next.keys, held)
 	}
@@ -79,18 +85,25 @@ func (k *Keys) Replace(keys []Key) error {
 
 func (k *Keys) hold(key Key, old *keySet) (heldKey, error) {
 	held := heldKey{Key: key, limit: k.limiter(key.Rate, key.Burst)}
+	var faults []error
 	raw, err := hex.DecodeString(key.SHA256)
 	if err != nil || len(raw) != sha256.Size {
-		return held, errors.New("sha256 must be 64 hexadecimal digits")
+		faults = append(faults, errors.New("sha256 must be 64 hexadecimal digits"))
 	}
 	copy(held.hash[:], raw)
 	if key.Name == "" {
-		return held, errors.New("name must not be empty")
+		faults = append(faults, errors.New("name must not be empty"))
+	}
+	if !(key.Rate >= 0) || key.Burst < 0 {
+		faults = append(faults, errors.New("rate and burst must not be negative"))
 	}
 	for _, scope := range key.Scopes {
 		if !slices.Contains([]string{ScopePredict, ScopeEvents, ScopeItems, ScopeAdmin}, scope) {
-			return held, fmt.Errorf("unknown scope %q", scope)
+			faults = append(faults, fmt.Errorf("unknown scope %q", scope))
 		}
+	}
+	if len(faults) > 0 {
+		return held, errors.Join(faults...)
 	}
 	for _, before := range old.keys {
 		if before.hash == held.hash && before.Rate == key.Rate && before.Burst == key.Burst {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"seqrec/internal/httpapi/wire"
 	"seqrec/internal/recommend"
@@ -54,6 +55,9 @@ func (o *operations) RollbackModel(ctx context.Context, r wire.RollbackModelRequ
 		return nil, fail(conflict, "another version serves")
 	}
 	model, err := o.service.Rollback(ctx)
+	if errors.Is(err, recommend.ErrUnknownModel) {
+		return nil, fail(conflict, "no whole version was current before this one")
+	}
 	return wire.RollbackModel200JSONResponse(modelOf(&model)), err
 }
 

@@ -130,7 +130,7 @@ func (p *predictReader) sameTimes(history []event.Event) {
 			without++
 		}
 	}
-	if without > 0 && without < len(history) && len(p.faults) == 0 {
+	if without > 0 && without < len(history) {
 		p.faultAt("/history", "must have a time at every event or at none")
 	}
 }
@@ -313,7 +313,7 @@ func answerOf(a *recommend.Answer, appended bool) wire.Answer {
 		}
 	}
 	if appended {
-		w.Appended = &wire.Appended{Accepted: a.Appended.Accepted, Duplicate: a.Appended.Duplicate}
+		w.Appended = &wire.Appended{Accepted: a.Appended.Accepted, Duplicate: a.Appended.Duplicate, Dropped: optional(a.Appended.Dropped)}
 	}
 	return w
 }

@@ -40,12 +40,18 @@ type Server struct {
 	newID    func() string
 	contract *contract
 	slots    chan struct{} // one token for each request under way on the data plane
-	logged   atomic.Uint64 // requests seen by the log's sampling
-	draining atomic.Bool
-	rollback sync.Mutex
-	bodies   sync.Pool // *bytes.Buffer
-	scanners sync.Pool // *scanner
+	// receiving holds one for each whose body is still arriving.
+	receiving chan struct{}
+	logged    atomic.Uint64 // requests seen by the log's sampling
+	draining  atomic.Bool
+	rollback  sync.Mutex
+	bodies    sync.Pool // *bytes.Buffer
+	scanners  sync.Pool // *scanner
 }
+
+// receivingShare is how many requests may be sending their body for each that may be in flight. They hold what they have
+// sent, and no more.
+const receivingShare = 8
 
 // New checks the options and the contract and returns the server.
 func New(o Options) (*Server, error) {
@@ -80,6 +86,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	s.slots = make(chan struct{}, s.config.MaxInFlight)
+	s.receiving = make(chan struct{}, receivingShare*s.config.MaxInFlight)
 	s.bodies.New = func() any { return new(bytes.Buffer) }
 	s.scanners.New = func() any { return newScanner() }
 	return s, nil

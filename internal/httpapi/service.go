@@ -19,7 +19,7 @@ type (
 
 	// EventSink takes events; they are durable when it returns.
 	EventSink interface {
-		Append(ctx context.Context, events []event.Event) (accepted, duplicate int, err error)
+		Append(ctx context.Context, events []event.Event) (recommend.AppendResult, error)
 	}
 
 	// Histories reads and erases what is held of a user.

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -29,6 +31,10 @@ func requestContext(ctx context.Context) context.Context {
 func (o *operations) ReadHistory(ctx context.Context, r wire.ReadHistoryRequestObject) (wire.ReadHistoryResponseObject, error) {
 	page := recommend.Page{Cursor: deref(r.Params.Cursor), Limit: deref(r.Params.Limit), Kind: event.Kind(deref(r.Params.Kind))}
 	events, next, err := o.service.History(requestContext(ctx), event.UserID(r.User), page)
+	if errors.Is(err, recommend.ErrInvalid) { // the contract has checked the rest
+		return nil, &failure{kind: invalid, faults: []fault{{Parameter: "cursor",
+			Fault: event.Fault{Detail: "was not given out for this user and kind"}}}}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +52,7 @@ func eventOf(e event.Event) wire.Event {
 
 // ExportUser answers GET /v1/users/{user}/export.
 func (o *operations) ExportUser(ctx context.Context, r wire.ExportUserRequestObject) (wire.ExportUserResponseObject, error) {
-	export := &export{ctx: requestContext(ctx), histories: o.service, user: event.UserID(r.User)}
+	export := &export{ctx: requestContext(ctx), histories: o.service, user: event.UserID(r.User), patience: o.config.WriteTimeout}
 	// The first page is read before the answer begins, while there can still be a problem.
 	return export, export.read()
 }
@@ -56,6 +62,7 @@ type export struct {
 	ctx       context.Context // of the one request that this value lives for
 	histories Histories
 	user      event.UserID
+	patience  time.Duration // for the client to read a page
 	events    []event.Event
 	next      string
 }
@@ -71,7 +78,11 @@ func (x *export) VisitExportUserResponse(w http.ResponseWriter) error {
 	w.WriteHeader(http.StatusOK)
 	out := bufio.NewWriter(w)
 	lines := json.NewEncoder(out)
+	conn := http.NewResponseController(w)
 	for {
+		if err := conn.SetWriteDeadline(time.Now().Add(x.patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			panic(http.ErrAbortHandler)
+		}
 		for _, e := range x.events {
 			if err := lines.Encode(e.Canonical()); err != nil {
 				panic(http.ErrAbortHandler)

@@ -1,7 +1,8 @@
 package kernel
 
 // GemmNN multiplies A (m×k) by B (k×n) into C (m×n), or adds to C when acc is
-// true. C must not overlap A or B.
+// true. C must not overlap A or B. As with GemmNT, the bits of a row of C depend on
+// that row of A, not on how many rows are multiplied with it.
 //
 //	for i, j: C[i,j] = (acc ? C[i,j] : 0) + Σp A[i,p]*B[p,j]
 func GemmNN(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {

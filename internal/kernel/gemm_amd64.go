@@ -32,12 +32,9 @@ func (s tileShape) next(left int) int {
 
 // gemmStrided is GemmNN for ars = lda, acs = 1 and GemmTN for ars = 1, acs = lda.
 // Rows of tiles outside, panels of B inside: a tile's rows of A stay in the first
-// cache while B, the small matrix at most calls, comes from the second.
+// cache while B, the small matrix at most calls, comes from the second. Each
+// element of C is summed in the order of k whatever m is.
 func gemmStrided(s tileShape, m, n, k int, a []float32, ars, acs int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	if m == 1 {
-		done := gemvStrips(s, n, k, a, acs, b, ldb, c, acc)
-		b, c, n = b[min(done, len(b)):], c[done:], n-done
-	}
 	for p := 0; p < k; p += kBlock {
 		depth := min(kBlock, k-p)
 		for i := 0; i < m; {
@@ -51,29 +48,6 @@ func gemmStrided(s tileShape, m, n, k int, a []float32, ars, acs int, b []float3
 	if k == 0 && !acc {
 		clearRows(c, m, n, ldc)
 	}
-}
-
-// gemvStrips multiplies a single row of A by as many columns of B as make whole
-// strips, and returns how many those are. Each call reads at most kBlock rows of
-// a few strips.
-func gemvStrips(s tileShape, n, k int, a []float32, acs int, b []float32, ldb int, c []float32, acc bool) int {
-	width := 2 * s.cols
-	if k == 0 {
-		return 0
-	}
-	const most = 16
-	for j := 0; j+width <= n; j += most * width {
-		strips := min(most, (n-j)/width)
-		for p := 0; p < k; p += kBlock {
-			depth := min(kBlock, k-p)
-			if s.wide {
-				gemvStripsAVX512(strips, depth, &a[p*acs], acs, &b[p*ldb+j], ldb, &c[j], acc || p > 0)
-			} else {
-				gemvStripsAVX2(strips, depth, &a[p*acs], acs, &b[p*ldb+j], ldb, &c[j], acc || p > 0)
-			}
-		}
-	}
-	return n / width * width
 }
 
 func (s tileShape) tile(rows, cols, k int, a *float32, ars, acs int, b *float32, ldb int, c *float32, ldc int, acc bool) {
@@ -94,15 +68,10 @@ func clearRows(c []float32, m, n, ldc int) {
 var packed = sync.Pool{New: func() any { return new([kBlock * PanelWidth]float32) }}
 
 // gemmTransposed is GemmNT: each block of PanelWidth rows of B is transposed into
-// a panel once and then meets all rows of A. For a row or two the transposition
-// would cost more than the product.
+// a panel once and then meets all rows of A. A row or two take the same way though
+// the transposition costs more than their product: a sum in another order would
+// make a row's bits depend on its neighbours.
 func gemmTransposed(s tileShape, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	if m <= 2 && !acc && k > 0 {
-		for i := range m {
-			scoreRows(c[i*ldc:i*ldc+n], b, ldb, k, a[i*lda:i*lda+k])
-		}
-		return
-	}
 	block := packed.Get().(*[kBlock * PanelWidth]float32)
 	defer packed.Put(block)
 	for j := 0; j < n; j += PanelWidth {

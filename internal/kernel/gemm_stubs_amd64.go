@@ -20,22 +20,6 @@ func gemmTileAVX2(rows int, cols int, k int, a *float32, ars int, acs int, b *fl
 //go:noescape
 func gemmTileAVX512(rows int, cols int, k int, a *float32, ars int, acs int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
-// gemvStripsAVX2 multiplies one row by strips of 32 columns; both counts are at least 1.
-//
-//	for j < strips*32:
-//		c[j] = (acc ? c[j] : 0) + Σp<k a[p*acs]*b[p*ldb+j]
-//
-//go:noescape
-func gemvStripsAVX2(strips int, k int, a *float32, acs int, b *float32, ldb int, c *float32, acc bool)
-
-// gemvStripsAVX512 multiplies one row by strips of 64 columns; both counts are at least 1.
-//
-//	for j < strips*64:
-//		c[j] = (acc ? c[j] : 0) + Σp<k a[p*acs]*b[p*ldb+j]
-//
-//go:noescape
-func gemvStripsAVX512(strips int, k int, a *float32, acs int, b *float32, ldb int, c *float32, acc bool)
-
 // transposeRows writes rows (1 to 8) of 8*groups values as columns of lines 32 wide.
 // Missing rows repeat the last.
 //

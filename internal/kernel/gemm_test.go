@@ -179,6 +179,52 @@ func TestGemmKeepsNaN(t *testing.T) {
 	})
 }
 
+// TestGemmRowsStandAlone holds that a row of the product has the same bits
+// however many rows are multiplied at once: what a request is answered does not
+// depend on the requests that share its batch.
+func TestGemmRowsStandAlone(t *testing.T) {
+	const most = 40
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(10, 11))
+		for _, order := range []string{"NN", "NT"} {
+			for _, n := range []int{1, 7, 33, 64, 131} {
+				for _, k := range []int{1, 3, 17, 64, 257} {
+					for _, acc := range []bool{false, true} {
+						rowsStandAlone(t, rng, order, most, n, k, acc)
+					}
+				}
+			}
+		}
+	})
+}
+
+func rowsStandAlone(t *testing.T, rng *rand.Rand, order string, most, n, k int, acc bool) {
+	t.Helper()
+	a, b, before := make([]float32, most*k), make([]float32, k*n), make([]float32, most*n)
+	for _, x := range [][]float32{a, b, before} {
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+		}
+	}
+	multiply := func(m int) []float32 {
+		c := append([]float32(nil), before[:m*n]...)
+		if order == "NN" {
+			GemmNN(m, n, k, a, k, b, n, c, n, acc)
+		} else {
+			GemmNT(m, n, k, a, k, b, k, c, n, acc)
+		}
+		return c
+	}
+	want := multiply(most)
+	for m := 1; m < most; m++ {
+		for i, got := range multiply(m) {
+			if math.Float32bits(got) != math.Float32bits(want[i]) {
+				t.Fatalf("%s n %d k %d acc %v: row %d of %d is %g at column %d, of %d rows it is %g", order, n, k, acc, i/n, m, got, i%n, most, want[i])
+			}
+		}
+	}
+}
+
 func FuzzGemm(f *testing.F) {
 	f.Add(uint8(0), uint8(3), uint8(4), uint16(5), uint8(1), uint64(7))
 	f.Add(uint8(1), uint8(14), uint8(32), uint16(300), uint8(0), uint64(8))

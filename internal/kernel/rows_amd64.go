@@ -2,7 +2,9 @@
 
 package kernel
 
-// rowsPerCall is how many rows of cols values one assembly call gets.
+// rowsPerCall is how many rows of cols values one assembly call gets. A row
+// longer than run is cut by AddBias and SumRows, whose rows may be a catalogue
+// long; those of the others are states.
 func rowsPerCall(cols int) int { return max(1, run/cols) }
 
 func addBias(x []float32, rows, cols int, bias []float32) {
@@ -13,10 +15,13 @@ func addBias(x []float32, rows, cols int, bias []float32) {
 	}
 	for lo, step := 0, rowsPerCall(cols); lo < rows; lo += step {
 		n, i := min(step, rows-lo), lo*cols
-		if path == pathAVX512 {
-			addBiasAVX512(n, cols, &x[i], &bias[0])
-		} else {
-			addBiasAVX2(n, cols, &x[i], &bias[0])
+		for c := 0; c < cols; c += run { // more than once only with one row a call
+			width := min(run, cols-c)
+			if path == pathAVX512 {
+				addBiasAVX512(n, width, &x[i+c], &bias[c])
+			} else {
+				addBiasAVX2(n, width, &x[i+c], &bias[c])
+			}
 		}
 	}
 }
@@ -29,10 +34,13 @@ func sumRows(dst, x []float32, rows, cols int) {
 	}
 	for lo, step := 0, rowsPerCall(cols); lo < rows; lo += step {
 		n, i := min(step, rows-lo), lo*cols
-		if path == pathAVX512 {
-			sumRowsAVX512(n, cols, &dst[0], &x[i])
-		} else {
-			sumRowsAVX2(n, cols, &dst[0], &x[i])
+		for c := 0; c < cols; c += run { // more than once only with one row a call
+			width := min(run, cols-c)
+			if path == pathAVX512 {
+				sumRowsAVX512(n, width, &dst[c], &x[i+c])
+			} else {
+				sumRowsAVX2(n, width, &dst[c], &x[i+c])
+			}
 		}
 	}
 }

@@ -45,26 +45,34 @@ func widen(x []float32) []float64 {
 
 func TestAddBiasAndSumRows(t *testing.T) {
 	onEachPath(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(1, 3))
 		for cols := range 131 {
-			rows := []int{0, 1, 2, 5}[cols%4]
-			mem := memories()[cols%len(memories())]
-			x := placed(t, mem, normals(rng, make([]float32, rows*cols)))
-			bias := placed(t, mem, normals(rng, make([]float32, cols)))
-			sums := placed(t, mem, normals(rng, make([]float32, cols)))
-			wantX, wantSums := widen(x), widen(sums)
-			for i := range x {
-				wantX[i] += float64(bias[i%cols])
-			}
-			AddBias(x, rows, cols, bias)
-			wantClose(t, "AddBias", x, wantX, 1e-6)
-			for i := range x {
-				wantSums[i%cols] += float64(x[i])
-			}
-			SumRows(sums, x, rows, cols)
-			wantClose(t, "SumRows", sums, wantSums, 1e-6)
+			addBiasAndSumRows(t, []int{0, 1, 2, 5}[cols%4], cols)
+		}
+		// Rows longer than one call takes.
+		for _, cols := range []int{1<<14 - 1, 1 << 14, 1<<14 + 1, 2<<14 + 37} {
+			addBiasAndSumRows(t, 3, cols)
 		}
 	})
+}
+
+func addBiasAndSumRows(t *testing.T, rows, cols int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(uint64(cols), 3))
+	mem := memories()[cols%len(memories())]
+	x := placed(t, mem, normals(rng, make([]float32, rows*cols)))
+	bias := placed(t, mem, normals(rng, make([]float32, cols)))
+	sums := placed(t, mem, normals(rng, make([]float32, cols)))
+	wantX, wantSums := widen(x), widen(sums)
+	for i := range x {
+		wantX[i] += float64(bias[i%cols])
+	}
+	AddBias(x, rows, cols, bias)
+	wantClose(t, "AddBias", x, wantX, 1e-6)
+	for i := range x {
+		wantSums[i%cols] += float64(x[i])
+	}
+	SumRows(sums, x, rows, cols)
+	wantClose(t, "SumRows", sums, wantSums, 1e-6)
 }
 
 func TestGatherAndScatterAdd(t *testing.T) {

@@ -114,7 +114,11 @@ type Answer struct {
 }
 
 // AppendResult counts what an append did.
-type AppendResult struct{ Accepted, Duplicate int }
+type AppendResult struct {
+	Accepted  int // new, and held from now on
+	Duplicate int // held already
+	Dropped   int // older than all that is kept of their user; not held
+}
 
 // Result is one element of a PredictBatch: Err nil means Answer is valid.
 type Result struct {
@@ -142,7 +146,7 @@ type Page struct {
 // Receipt proves that a user's history was erased.
 type Receipt struct {
 	ID       string
-	UserHash string // SHA-256 of the user id, hexadecimal: proof without keeping the name
+	UserHash string // hex HMAC-SHA-256 of the user id under the store's secret: proof without keeping the name
 	Events   int    // how many were held
 	At       int64  // Unix milliseconds
 }
@@ -176,7 +180,7 @@ type Check struct {
 //	Predict(ctx context.Context, req Request) (Answer, error)
 //	PredictBatch(ctx context.Context, reqs []Request) []Result
 //	Similar(ctx context.Context, items []event.ItemID, k int) (Answer, error)
-//	Append(ctx context.Context, events []event.Event) (accepted, duplicate int, err error)
+//	Append(ctx context.Context, events []event.Event) (AppendResult, error)
 //	History(ctx context.Context, user event.UserID, page Page) (events []event.Event, next string, err error)
 //	Erase(ctx context.Context, user event.UserID) (Receipt, error)
 //	Erasure(ctx context.Context, id string) (Receipt, error)

@@ -2,6 +2,7 @@ package recommend
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,7 @@ type outcome int
 const (
 	finished outcome = iota // the job is the caller's again
 	late                    // it is not back in time; it must not be reused
-	gone                    // the context ended; it must not be reused
+	gone                    // the caller left; it must not be reused
 )
 
 // wait blocks until the job is done, its time is over or ctx ends. A job that
@@ -96,6 +97,9 @@ func (b *batcher) wait(ctx context.Context, j *job) outcome {
 	case <-timeout:
 		return b.leave(j, late)
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the timer would have said so a moment later
+			return b.leave(j, late)
+		}
 		return b.leave(j, gone)
 	}
 }

@@ -23,7 +23,9 @@
 //
 // # Promises
 //
-//   - No hidden, excluded or (unless asked) seen item leaves, on any path.
+//   - No hidden or excluded item leaves, on any path; nor, unless asked, one that
+//     the history shows: that of the request, or the newest Config.HistoryLimit
+//     events of the stored one.
 //   - The same request on the same snapshot, answered on the same rung, has the
 //     same items and scores, whatever its neighbours in a batch were.
 //   - A cancelled request that still waits costs nothing; one that a worker has

@@ -310,6 +310,7 @@ type memVersions struct {
 	mu      sync.Mutex
 	load    map[string]func() (*Loaded, error)
 	current []string // history; the last is current
+	full    error    // of every promotion, if set
 	changed chan string
 }
 
@@ -346,8 +347,19 @@ func (v *memVersions) Current() (string, error) {
 func (v *memVersions) Promote(version string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.full != nil {
+		return v.full
+	}
 	v.current = append(v.current, version)
 	return nil
+}
+
+func (v *memVersions) Past() ([]string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	past := slices.Clone(v.current[:max(0, len(v.current)-1)])
+	slices.Reverse(past)
+	return past, nil
 }
 
 func (v *memVersions) Rollback() (string, error) {

@@ -58,20 +58,35 @@ func (s *Service) recent(ctx context.Context, user event.UserID) ([]event.Event,
 	return events, nil
 }
 
-// merge adds those of more that are not in events yet. It does not change
-// events.
+// merge adds those of more that are not in events yet, each once. It does not
+// change events.
 func merge(events, more []event.Event) []event.Event {
-	all := events
+	if len(more) == 0 {
+		return events
+	}
+	fresh := make(map[event.Event]bool, len(more))
 	for _, e := range more {
-		e = e.Canonical()
-		held := slices.ContainsFunc(events, func(h event.Event) bool {
-			return h.Time == e.Time && h.Item == e.Item && h.Canonical().Kind == e.Kind
-		})
-		if !held {
-			all = append(all[:len(all):len(all)], e)
+		fresh[identity(e)] = true
+	}
+	for _, e := range events {
+		delete(fresh, identity(e))
+	}
+	all := append(make([]event.Event, 0, len(events)+len(fresh)), events...)
+	for _, e := range more {
+		if id := identity(e); fresh[id] {
+			all = append(all, e.Canonical())
+			delete(fresh, id)
 		}
 	}
 	return all
+}
+
+// identity is what tells the events of one user apart; a bare history names no
+// user.
+func identity(e event.Event) event.Event {
+	e = e.Canonical()
+	e.User = ""
+	return e
 }
 
 // byTime returns the events oldest first, equal times in the order given. What

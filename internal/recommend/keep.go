@@ -11,15 +11,15 @@ import (
 // Append stores events durably, all of them or, on error, none that the caller
 // may count on. An event already held counts as duplicate. The events must be
 // valid. Errors: ErrStore, ErrDeadline, context.Canceled.
-func (s *Service) Append(ctx context.Context, events []event.Event) (accepted, duplicate int, err error) {
+func (s *Service) Append(ctx context.Context, events []event.Event) (AppendResult, error) {
 	if s.store == nil {
-		return 0, 0, noStore("append events")
+		return AppendResult{}, noStore("append events")
 	}
 	r, err := s.store.Append(ctx, events)
 	if err != nil {
-		return r.Accepted, r.Duplicate, storeError(ctx, "append events", err)
+		return r, storeError(ctx, "append events", err)
 	}
-	return r.Accepted, r.Duplicate, nil
+	return r, nil
 }
 
 // History returns one page of a user's history, newest first, and the cursor of
@@ -141,7 +141,7 @@ func (s *Service) FindItems(ctx context.Context, text string, limit int) ([]Cata
 // swapMu.
 func (s *Service) recatalog(change func(*snapshot) *catalog) {
 	snap := s.current.Load()
-	if snap == nil {
+	if snap == nil { // none yet, or closed
 		return
 	}
 	snap.core.retain() // cannot fail: current holds it and swapMu keeps it current

@@ -44,18 +44,17 @@ func (w *worker) hurry(j *job) {
 // until it holds k, passing over those dst already holds. Candidates, if only is
 // set, are sorted.
 func (s *snapshot) popularInto(dst []kernel.Scored, k int, mask []uint64, candidates []int32, only bool) []kernel.Scored {
-	have := len(dst)
-	for _, n := range s.popular {
+	have, order := len(dst), s.popular
+	if only { // a few candidates are not looked for in the whole catalogue
+		order = slices.Clone(candidates)
+		slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(s.count(b), s.count(a)) })
+	}
+	for _, n := range order {
 		if len(dst) >= k {
 			break
 		}
 		if blocked(mask, n) {
 			continue
-		}
-		if only {
-			if _, ok := slices.BinarySearch(candidates, n); !ok {
-				continue
-			}
 		}
 		if slices.ContainsFunc(dst[:have], func(x kernel.Scored) bool { return x.Item == n }) {
 			continue

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"seqrec/internal/baseline"
@@ -37,12 +39,33 @@ type sequence struct {
 // Window returns how many of the newest events the model reads.
 func (s sequence) Window() int { return s.length }
 
+// relative is an error of the registry without the folder's place on this
+// machine, which is nobody's business outside.
+type relative struct {
+	error
+	folder string
+}
+
+func (e relative) Error() string {
+	return strings.ReplaceAll(e.error.Error(), e.folder+string(filepath.Separator), "")
+}
+
+func (e relative) Unwrap() error { return e.error }
+
 // Load implements Source.
 func (p published) Load(version string) (*Loaded, error) {
-	v, err := p.r.Load(version)
-	if errors.Is(err, registry.ErrNotFound) {
+	l, err := p.load(version)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
 		return nil, fmt.Errorf("%w: %w", ErrUnknownModel, err)
+	case err != nil:
+		return nil, relative{err, p.r.Dir()}
 	}
+	return l, nil
+}
+
+func (p published) load(version string) (*Loaded, error) {
+	v, err := p.r.Load(version)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +166,7 @@ func (p published) List() ([]ModelInfo, error) {
 		infos[i] = infoOf(&v.Manifest)
 		infos[i].Version, infos[i].Bytes = v.Version, v.Bytes
 		if v.Fault != nil {
-			infos[i].Problem = v.Fault.Error()
+			infos[i].Problem = relative{v.Fault, p.r.Dir()}.Error()
 		}
 	}
 	return infos, nil
@@ -173,6 +196,9 @@ func (p published) Current() (string, error) {
 func (p published) Promote(version string) error {
 	return unknownIfMissing(p.r.Promote(version))
 }
+
+// Past implements Versions.
+func (p published) Past() ([]string, error) { return p.r.Past() }
 
 // Rollback implements Versions.
 func (p published) Rollback() (string, error) {

@@ -95,13 +95,35 @@ func TestPredictReadsWhatItWrote(t *testing.T) {
 		t.Errorf("appended %+v, history %+v", a.Appended, a.History)
 	}
 	a = predict(t, s, Request{Events: []event.Event{ev(3, 2000), ev(6, 3000)}, K: 1}) // the user comes from the events
-	if got := answered(a); !slices.Equal(got, ids(7)) || a.Appended != (AppendResult{1, 1}) || a.History.Used != 3 {
+	if got := answered(a); !slices.Equal(got, ids(7)) || a.Appended != (AppendResult{Accepted: 1, Duplicate: 1}) || a.History.Used != 3 {
 		t.Errorf("answered %v, appended %+v, history %+v", got, a.Appended, a.History)
 	}
 	// A bare history takes the place of the stored one; the events join it once.
 	a = predict(t, s, Request{User: "ann", History: []event.Event{ev(2, 10), ev(6, 3000)}, Events: []event.Event{ev(6, 3000)}, K: 1})
 	if got := answered(a); !slices.Equal(got, ids(7)) || a.History.Used != 2 {
 		t.Errorf("answered %v, history %+v", got, a.History)
+	}
+}
+
+// TestMerge: what rides in a request joins a history once, at a cost that grows with both and not with their product.
+func TestMerge(t *testing.T) {
+	ev := func(n int, at int64, kind event.Kind) event.Event {
+		return event.Event{User: "ann", Item: id(n), Kind: kind, Time: at}
+	}
+	held := []event.Event{{Item: id(1), Time: 10}, {Item: id(2), Kind: event.DefaultKind, Time: 20}}
+	got := merge(held, []event.Event{ev(3, 30, ""), ev(1, 10, event.DefaultKind), ev(3, 30, event.DefaultKind), ev(2, 20, "buy"), ev(2, 20, "")})
+	if want := append(slices.Clone(held), ev(3, 30, event.DefaultKind), ev(2, 20, "buy")); !slices.Equal(got, want) {
+		t.Errorf("merged into %v, want %v", got, want)
+	}
+	long, more := make([]event.Event, MaxHistory), make([]event.Event, MaxEvents)
+	for i := range long {
+		long[i] = ev(i, int64(i), "")
+	}
+	for i := range more {
+		more[i] = ev(i, int64(i+MaxHistory-MaxEvents/2), "")
+	}
+	if n := testing.AllocsPerRun(1, func() { merge(long, more) }); n > 50 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -42,6 +42,8 @@ func New(cfg Config, store Store, versions Versions) (*Service, error) {
 func (s *Service) Close() error {
 	s.closed.Store(true)
 	s.batcher.Close()
+	s.swapMu.Lock()
+	defer s.swapMu.Unlock()
 	s.publish(nil)
 	return nil
 }
@@ -67,7 +69,7 @@ func (s *Service) take(version string) (*snapshot, error) {
 }
 
 // publish puts a snapshot in place of the current one and lets that go. Callers
-// other than Close hold swapMu.
+// hold swapMu.
 func (s *Service) publish(snap *snapshot) {
 	if old := s.current.Swap(snap); old != nil {
 		old.release()

@@ -59,6 +59,9 @@ type Source interface {
 type Versions interface {
 	Source
 	Promote(version string) error
+	// Past names the versions that were current before the present one, latest
+	// first, each once.
+	Past() ([]string, error)
 	// Rollback makes the version before the current one current and names it.
 	Rollback() (string, error)
 	// Watch offers each version that becomes current to accept until ctx ends,

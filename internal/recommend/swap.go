@@ -64,6 +64,30 @@ func (s *Service) Reload(ctx context.Context) error {
 	return s.load(ctx, version)
 }
 
+// Start serves the current version or, if that cannot be, the newest of those
+// that were current before: after a restart a broken folder must not take the
+// service down. The error is what keeps the current version from serving, also
+// when another one serves in its place.
+func (s *Service) Start(ctx context.Context) error {
+	why := s.Reload(ctx)
+	if why == nil || s.versions == nil {
+		return why
+	}
+	s.loadMu.Lock()
+	defer s.loadMu.Unlock()
+	past, err := s.versions.Past()
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	for _, version := range past {
+		if err := s.load(ctx, version); err == nil {
+			s.cfg.Log.Error("the current version cannot be served; one that was current before serves", "version", version, "reason", why)
+			return why
+		}
+	}
+	return why
+}
+
 func (s *Service) currentVersion() (string, error) {
 	if s.versions == nil {
 		return "", ErrNoModel
@@ -97,7 +121,7 @@ func (s *Service) load(ctx context.Context, version string) (err error) {
 		return err
 	}
 	if err != nil {
-		err = fmt.Errorf("load version %s: %w: %w", version, ErrRefused, err)
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	} else {
 		err = s.serve(ctx, l)
 	}
@@ -110,7 +134,8 @@ func (s *Service) load(ctx context.Context, version string) (err error) {
 }
 
 // Promote serves a version and makes it current. If it is refused (ErrRefused)
-// or unknown (ErrUnknownModel) nothing has changed.
+// or unknown (ErrUnknownModel), or the registry cannot note it, the version that
+// is current goes on serving.
 func (s *Service) Promote(ctx context.Context, version string) (ModelInfo, error) {
 	if s.versions == nil {
 		return ModelInfo{}, ErrUnknownModel
@@ -121,9 +146,22 @@ func (s *Service) Promote(ctx context.Context, version string) (ModelInfo, error
 		return ModelInfo{}, err
 	}
 	if err := s.versions.Promote(version); err != nil {
-		return ModelInfo{}, fmt.Errorf("promote version %s: %w", version, err)
+		return ModelInfo{}, errors.Join(fmt.Errorf("promote version %s: %w", version, err), s.goBack(ctx))
 	}
 	return s.Model(ctx, version)
+}
+
+// goBack serves what the registry calls current, after a promotion that it did
+// not take. Callers hold loadMu.
+func (s *Service) goBack(ctx context.Context) error {
+	version, err := s.currentVersion()
+	if errors.Is(err, ErrNoModel) { // then this one serves better than none
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.load(ctx, version)
 }
 
 // Rollback goes back to the version that was current before. ErrUnknownModel if

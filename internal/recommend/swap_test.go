@@ -207,6 +207,9 @@ func TestPromoteRollbackWatch(t *testing.T) {
 	step("torn", promote("torn"), ErrRefused, "v2", "v2")
 	step("missing", promote("v9"), ErrUnknownModel, "v2", "v2")
 	step("back", s.Rollback, nil, "v1", "v1")
+	v.full = errors.New("no space left on device")
+	step("a registry that cannot note it", promote("v2"), v.full, "v1", "v1")
+	v.full = nil
 
 	infos, err := s.Models(t.Context())
 	var states []string
@@ -240,6 +243,48 @@ func TestPromoteRollbackWatch(t *testing.T) {
 	}
 	if info, _ := s.Model(t.Context(), ""); info.Version != "v3" {
 		t.Errorf("%s serves", info.Version)
+	}
+}
+
+// TestStartFallsBack: a restart with a broken current version serves the last one that was current and is whole.
+func TestStartFallsBack(t *testing.T) {
+	v := &memVersions{current: []string{"v1", "gone", "torn"}, load: map[string]func() (*Loaded, error){
+		"v1":   func() (*Loaded, error) { return load(newRing(20), "v1"), nil },
+		"v2":   func() (*Loaded, error) { return load(newRing(20), "v2"), nil }, // never promoted
+		"torn": func() (*Loaded, error) { return nil, errors.New("SHA-256 differs") },
+	}}
+	s, err := New(Config{}, nil, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Start(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Errorf("started with %v, want the reason why current does not serve", err)
+	}
+	if info, err := s.Model(t.Context(), "current"); err != nil || info.Version != "v1" {
+		t.Errorf("%q serves, %v; want v1", info.Version, err)
+	}
+	if now, _ := v.Current(); now != "torn" {
+		t.Errorf("current is %q: Start must not change it", now)
+	}
+}
+
+// TestCloseMeetsWriters: a change of the catalogue that meets the end leaves no model behind.
+func TestCloseMeetsWriters(t *testing.T) {
+	for range 200 {
+		m := newRing(5)
+		s := start(t, Config{Workers: 1}, newMemStore(), m)
+		done := make(chan error)
+		go func() { done <- s.PutItems(t.Context(), []CatalogItem{{ID: id(1)}}) }()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if s.current.Load() != nil || m.closed.Load() != 1 {
+			t.Fatalf("after the end a snapshot is %v, the model was closed %d times", s.current.Load(), m.closed.Load())
+		}
 	}
 }
 

@@ -95,6 +95,23 @@ func (r *Registry) Rollback() (string, error) {
 	return version, err
 }
 
+// Past gives the versions that were current before the present one, latest first, each once. They need not be whole,
+// nor there any more.
+func (r *Registry) Past() ([]string, error) {
+	past, err := r.past()
+	if err != nil {
+		return nil, fmt.Errorf("list promotions: %w", err)
+	}
+	current, _ := r.Current() // a fault of it is no reason to know less
+	var versions []string
+	for _, p := range slices.Backward(past) {
+		if p.version != current && !slices.Contains(versions, p.version) {
+			versions = append(versions, p.version)
+		}
+	}
+	return versions, nil
+}
+
 // past gives the promotions before the current one, oldest first. Without a
 // readable current, and with one that the history does not know, that is all of it.
 func (r *Registry) past() ([]promotion, error) {

@@ -18,8 +18,8 @@ const (
 	// shares, uniform or by popularity; a negative that is p is masked.
 	SampledCrossEntropy LossKind = "sampled"
 	// BinaryCrossEntropy is softplus(-s_p) + sum softplus(s_n), divided by
-	// Negatives+1, against uniform items that are neither p nor an input of its
-	// sequence. SASRec draws one, outside the user's whole training history.
+	// Negatives+1, against uniform items outside the user's whole training history
+	// (TrainConfig.Histories), as SASRec draws one.
 	BinaryCrossEntropy LossKind = "bce"
 	// Generalised is gBCE: the positive term weighs Beta(), which undoes the
 	// overconfidence that sampling causes (Petrov & Macdonald 2023, eq. 9).
@@ -30,12 +30,12 @@ const (
 type Loss struct {
 	Kind        LossKind `json:"kind"`
 	Negatives   int      `json:"negatives,omitempty"`   // default 1 (bce), 256 (gbce), 1000 (sampled)
-	Calibration float64  `json:"calibration,omitempty"` // gBCE's t: towards 0 plain BCE, at 1 calibrated; default 0.75
+	Calibration *float64 `json:"calibration,omitempty"` // gBCE's t: at 0 every term weighs as in BCE, at 1 calibrated; nil is 0.75
 	Popularity  float64  `json:"popularity,omitempty"`  // sampled: draw by (count+1)^Popularity; 0 is uniform
 	LogQ        bool     `json:"log_q,omitempty"`       // sampled by popularity: take log q off each logit
 }
 
-// WithDefaults fills in what is zero.
+// WithDefaults fills in what is zero or nil.
 func (l Loss) WithDefaults() Loss {
 	setDefault(&l.Kind, CrossEntropy)
 	switch l.Kind {
@@ -43,7 +43,7 @@ func (l Loss) WithDefaults() Loss {
 		setDefault(&l.Negatives, 1)
 	case Generalised:
 		setDefault(&l.Negatives, 256)
-		setDefault(&l.Calibration, 0.75)
+		setDefault(&l.Calibration, new(0.75))
 	case SampledCrossEntropy:
 		setDefault(&l.Negatives, 1000)
 	}
@@ -59,8 +59,8 @@ func (l Loss) Validate() error {
 	if l.Kind != CrossEntropy && (l.Negatives < 1 || l.Negatives > 1<<16) {
 		return fmt.Errorf("loss %s with %d negatives, want 1 to 65536", l.Kind, l.Negatives)
 	}
-	if !(l.Calibration >= 0 && l.Calibration <= 1) {
-		return fmt.Errorf("loss calibration is %v, want 0 to 1", l.Calibration)
+	if t := l.Calibration; t != nil && !(*t >= 0 && *t <= 1) {
+		return fmt.Errorf("loss calibration is %v, want 0 to 1", *t)
 	}
 	if !(l.Popularity >= 0 && l.Popularity <= 4) {
 		return fmt.Errorf("loss popularity power is %v, want 0 (uniform) to 4", l.Popularity)
@@ -73,13 +73,13 @@ func (l Loss) Validate() error {
 
 // Beta is the weight of the positive term of gBCE for a catalogue of n items:
 // with alpha = Negatives/(n-1), Beta = alpha*(t*(1-1/alpha) + 1/alpha), which
-// is 1 - t*(1-alpha).
+// is 1 - t*(1-alpha). The loss must be complete, as WithDefaults makes it.
 func (l Loss) Beta(n int) float32 {
 	if l.Kind != Generalised || n < 2 {
 		return 1
 	}
 	alpha := min(1, float64(l.Negatives)/float64(n-1))
-	return float32(1 - l.Calibration*(1-alpha))
+	return float32(1 - *l.Calibration*(1-alpha))
 }
 
 // lossInput is one chunk as a loss sees it.

@@ -51,7 +51,7 @@ func TestLossValues(t *testing.T) {
 		want func(s []float64, p int32, tr *Trainer, own []int32) float64
 	}{
 		"bce":                  {Loss{Kind: BinaryCrossEntropy, Negatives: 3}, binary(1)},
-		"gbce":                 {Loss{Kind: Generalised, Negatives: 4, Calibration: 0.75}, binary(1 - 0.75*0.5)},
+		"gbce":                 {Loss{Kind: Generalised, Negatives: 4, Calibration: new(0.75)}, binary(1 - 0.75*0.5)},
 		"sampled":              {Loss{Kind: SampledCrossEntropy, Negatives: 5}, sampled},
 		"sampled of all items": {Loss{Kind: SampledCrossEntropy, Negatives: 100}, sampled},
 		"sampled with log q":   {Loss{Kind: SampledCrossEntropy, Negatives: 6, Popularity: 1, LogQ: true}, sampled},

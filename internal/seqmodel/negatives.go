@@ -21,7 +21,7 @@ type negatives struct {
 
 type negativeScratch struct {
 	list []int32
-	seen []uint64 // bitmap of the sequence at hand
+	seen []uint64 // bitmap of what the sequence at hand avoids
 }
 
 func newNegatives(c TrainConfig, dev tensor.Device, items int) (*negatives, error) {
@@ -70,8 +70,8 @@ func (n *negatives) fill(dev tensor.Device, l *lane, b *features.Batch, in *loss
 	}
 }
 
-// own draws each target's negatives: uniform; for plain BCE outside the inputs
-// of the target's sequence, for gBCE over the whole catalogue.
+// own draws each target's negatives: uniform; for plain BCE outside what its
+// sequence avoids, for gBCE over the whole catalogue.
 func (n *negatives) own(l *lane, b *features.Batch) {
 	if l.negs.seen == nil {
 		l.negs.seen = make([]uint64, (n.items+63)/64)
@@ -81,21 +81,34 @@ func (n *negatives) own(l *lane, b *features.Batch) {
 	avoid := n.c.Loss.Kind == BinaryCrossEntropy
 	for i, row := range l.rows {
 		for row >= l.pack.offsets[seq+1] {
-			n.mark(l, seq, false)
+			if avoid {
+				n.mark(l, n.avoided(l, b, seq), false)
+			}
 			seq++
 		}
 		if avoid && (i == 0 || l.rows[i-1] < l.pack.offsets[seq]) {
-			n.mark(l, seq, true)
+			n.mark(l, n.avoided(l, b, seq), true)
 		}
 		for j := range n.c.Loss.Negatives {
 			l.negs.list = append(l.negs.list, n.one(l.negs.seen, l.targets[i], uint64(l.source[i]), uint64(j)))
 		}
 	}
-	n.mark(l, seq, false)
+	if avoid && len(l.rows) > 0 {
+		n.mark(l, n.avoided(l, b, seq), false)
+	}
 }
 
-// one draws an item that is not marked. A sequence that covers nearly the
-// whole catalogue gets any item after 64 tries.
+// avoided are the items that are no negatives for a packed sequence: its user's
+// whole history where that is known, else its inputs.
+func (n *negatives) avoided(l *lane, b *features.Batch, seq int) []int32 {
+	if n.c.Histories != nil && b.Users != nil {
+		return n.c.Histories[b.Users[l.packed[seq]]]
+	}
+	return l.pack.items[l.pack.offsets[seq]:l.pack.offsets[seq+1]]
+}
+
+// one draws an item that is not marked. A history that covers nearly the whole
+// catalogue gets any item after 64 tries.
 func (n *negatives) one(seen []uint64, target int32, place, j uint64) int32 {
 	var item int32
 	for try := range uint64(64) {
@@ -107,9 +120,9 @@ func (n *negatives) one(seen []uint64, target int32, place, j uint64) int32 {
 	return item
 }
 
-// mark sets or clears the items of one packed sequence in the bitmap.
-func (n *negatives) mark(l *lane, seq int, on bool) {
-	for _, item := range l.pack.items[l.pack.offsets[seq]:l.pack.offsets[seq+1]] {
+// mark sets or clears items in the bitmap.
+func (n *negatives) mark(l *lane, items []int32, on bool) {
+	for _, item := range items {
 		if on {
 			l.negs.seen[item>>6] |= 1 << (item & 63)
 		} else {

@@ -69,3 +69,15 @@ func TestEncodeGivesTheScoredState(t *testing.T) {
 		}
 	}
 }
+
+func TestCandidatesNamedTwiceAreRankedOnce(t *testing.T) {
+	m, err := New(Config{Items: 9, Width: 4, Length: 5, Blocks: 1}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([][]kernel.Scored, 1)
+	m.NewRanker().Rank(got, []features.Query{{History: []int32{0}, K: 3, Candidates: []int32{2, 2, 1}}})
+	if list := got[0]; len(list) != 2 || list[0].Item+list[1].Item != 3 || list[0].Item == list[1].Item {
+		t.Errorf("candidates 2, 2, 1 are ranked as %v", list)
+	}
+}

@@ -2,6 +2,7 @@ package seqmodel
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -36,6 +37,11 @@ type TrainConfig struct {
 	Workers int `json:"-"`
 	// Counts are the training events of each item, for popularity negatives.
 	Counts []int64 `json:"-"`
+	// Histories are the whole training histories that Batch.Users names, which BCE
+	// draws its negatives outside of; they are kept, not copied. Without them, or
+	// without Batch.Users, it is the target and the inputs of its sequence that are
+	// avoided. Other losses do not look at them.
+	Histories [][]int32 `json:"-"`
 }
 
 // WithDefaults fills in what is zero.
@@ -97,6 +103,7 @@ type lane struct {
 	pack    *packer
 	in      input
 	seqs    []int32 // sequences of this step
+	packed  []int32 // those of the chunk at hand, as they lie in pack
 	tokens  int
 	chunks  uint64
 	loss    float64
@@ -137,8 +144,12 @@ func (t *Trainer) Steps() int { return t.adam.Step }
 // SetLR changes the learning rate from the next step on, for schedules.
 func (t *Trainer) SetLR(lr float32) { t.c.LR = lr }
 
+// ErrDiverged says that a loss or gradient was not finite.
+var ErrDiverged = errors.New("training diverged")
+
 // Step learns from one batch and returns its mean loss over targets. A loss or
-// gradient that is not finite is an error, and the weights stay as they were.
+// gradient that is not finite gives ErrDiverged, and the weights stay as they
+// were.
 func (t *Trainer) Step(b *features.Batch) (float64, error) {
 	loss := t.gradients(b)
 	err := t.update(loss)
@@ -173,7 +184,7 @@ func (t *Trainer) update(loss float64) error {
 	sum := t.grads[0]
 	norm := sum.Norm()
 	if !finite(loss) || !finite(norm) {
-		return fmt.Errorf("step %d: loss %v, gradient norm %v: training diverged; lower the learning rate or set clip_norm", t.adam.Step+1, loss, norm)
+		return fmt.Errorf("step %d: loss %v, gradient norm %v: %w; lower the learning rate or set clip_norm", t.adam.Step+1, loss, norm, ErrDiverged)
 	}
 	if clip := float64(t.c.ClipNorm); clip > 0 && norm > clip {
 		t.model.Params().Device().Scale(sum.All(), float32(clip/norm), sum.All())
@@ -213,11 +224,11 @@ func (t *Trainer) runLane(i int) {
 	l, b := t.lanes[i], t.batch
 	for lo := 0; lo < len(l.seqs); {
 		l.pack.reset()
-		l.targets, l.rows, l.source = l.targets[:0], l.rows[:0], l.source[:0]
+		l.targets, l.rows, l.source, l.packed = l.targets[:0], l.rows[:0], l.source[:0], l.packed[:0]
 		lastOnly := true
 		for ; lo < len(l.seqs) && (len(l.pack.items) == 0 || len(l.pack.items) < t.c.Chunk); lo++ {
 			s := l.seqs[lo]
-			lastOnly = l.add(b, int(b.Offsets[s]), int(b.Offsets[s+1])) && lastOnly
+			lastOnly = l.add(b, s) && lastOnly
 		}
 		stream := mix(t.c.Seed, uint64(t.adam.Step), uint64(i), l.chunks)
 		l.chunks++
@@ -225,15 +236,17 @@ func (t *Trainer) runLane(i int) {
 	}
 }
 
-// add packs the tokens lo..hi-1 of the batch, and says whether their only
-// target is at the end.
-func (l *lane) add(b *features.Batch, lo, hi int) (lastOnly bool) {
-	lo = max(lo, hi-l.pack.length)
+// add packs sequence s of the batch, and says whether its only target is at the
+// end.
+func (l *lane) add(b *features.Batch, s int32) (lastOnly bool) {
+	hi := int(b.Offsets[s+1])
+	lo := max(int(b.Offsets[s]), hi-l.pack.length)
 	base := len(l.pack.items)
 	if lo == hi {
 		return true
 	}
 	l.pack.add(b.Items[lo:hi])
+	l.packed = append(l.packed, s)
 	lastOnly = true
 	for j := lo; j < hi; j++ {
 		if p := b.Targets[j]; p >= 0 {

@@ -243,44 +243,56 @@ func TestBeta(t *testing.T) {
 		t    float64
 		want float32
 	}{{256, 3417, 0, 1}, {1, 101, 1, 0.01}, {10, 101, 0.5, 0.55}, {256, 1025, 0.75, 0.4375}, {300, 200, 1, 1}} {
-		l := Loss{Kind: Generalised, Negatives: c.k, Calibration: c.t}
+		l := Loss{Kind: Generalised, Negatives: c.k, Calibration: new(c.t)}
 		if got := l.Beta(c.n); math.Abs(float64(got-c.want)) > 1e-6 {
 			t.Errorf("k %d, n %d, t %v: beta %v, want %v", c.k, c.n, c.t, got, c.want)
 		}
 	}
-	if got := (Loss{Kind: BinaryCrossEntropy, Calibration: 0.75}).Beta(100); got != 1 {
+	if got := (Loss{Kind: BinaryCrossEntropy, Calibration: new(0.75)}).Beta(100); got != 1 {
 		t.Errorf("plain BCE has beta %v", got)
 	}
 }
 
-// TestNegativesAvoidTheSequence: plain BCE draws outside the target's history.
-func TestNegativesAvoidTheSequence(t *testing.T) {
-	m, err := New(Config{Items: 12, Width: 4, Length: 8}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := NewTrainer(m, TrainConfig{Loss: Loss{Kind: BinaryCrossEntropy, Negatives: 20}, Lanes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := shiftedBatch(t, [][]int32{{0, 1, 2, 3, 4, 5}, {6, 7, 8}}, 8)
-	tr.gradients(b)
-	l := tr.lanes[0]
-	for i, row := range l.rows {
-		first := row < l.pack.offsets[1]
-		members := map[int32]bool{l.targets[i]: true}
-		seq := 0
-		if !first {
-			seq = 1
-		}
-		for _, item := range l.pack.items[l.pack.offsets[seq]:l.pack.offsets[seq+1]] {
-			members[item] = true
-		}
-		for _, item := range l.negs.list[i*20 : (i+1)*20] {
-			if members[item] {
-				t.Fatalf("target %d: negative %d is in its sequence %v", l.targets[i], item, members)
+// TestNegativesAvoidTheHistory: plain BCE draws outside the user's whole
+// training history, of which the window holds only the end, or, where that is
+// not known, outside the target's sequence.
+func TestNegativesAvoidTheHistory(t *testing.T) {
+	histories := [][]int32{{0, 1, 2, 3, 4, 5, 0}, {6, 7, 8}, {9, 9, 10, 3}}
+	for name, known := range map[string][][]int32{"whole history": histories, "sequence alone": nil} {
+		t.Run(name, func(t *testing.T) {
+			m, err := New(Config{Items: 12, Width: 4, Length: 3}, 1)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
+			tr, err := NewTrainer(m, TrainConfig{Loss: Loss{Kind: BinaryCrossEntropy, Negatives: 20}, Lanes: 1, Histories: known})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := shiftedBatch(t, histories, 3)
+			tr.gradients(b)
+			l := tr.lanes[0]
+			if len(l.rows) != 3+2+3 {
+				t.Fatalf("%d targets", len(l.rows))
+			}
+			for i, row := range l.rows {
+				seq := 0
+				for row >= l.pack.offsets[seq+1] {
+					seq++
+				}
+				avoid := append([]int32{l.targets[i]}, l.pack.items[l.pack.offsets[seq]:l.pack.offsets[seq+1]]...)
+				if known != nil {
+					avoid = histories[b.Users[l.packed[seq]]]
+				}
+				for _, item := range l.negs.list[i*20 : (i+1)*20] {
+					if slices.Contains(avoid, item) {
+						t.Fatalf("target %d: negative %d is among %v", l.targets[i], item, avoid)
+					}
+				}
+			}
+			if slices.ContainsFunc(l.negs.seen, func(w uint64) bool { return w != 0 }) {
+				t.Error("marks are left for the next chunk")
+			}
+		})
 	}
 }
 
@@ -308,10 +320,10 @@ func TestTrainerRefuses(t *testing.T) {
 		"many negatives":   {Loss: Loss{Kind: Generalised, Negatives: 1 << 20}},
 		"negative decay":   {Decay: -1},
 		"NaN rate":         {LR: float32(math.NaN())},
-		"NaN calibration":  {Loss: Loss{Kind: Generalised, Calibration: math.NaN()}},
+		"NaN calibration":  {Loss: Loss{Kind: Generalised, Calibration: new(math.NaN())}},
 		"NaN popularity":   {Loss: Loss{Kind: SampledCrossEntropy, Popularity: math.NaN()}},
 		"workers":          {Workers: -1},
-		"bad calibration":  {Loss: Loss{Kind: Generalised, Calibration: 2}},
+		"bad calibration":  {Loss: Loss{Kind: Generalised, Calibration: new(2.0)}},
 		"chunk":            {Chunk: -4},
 		"clip":             {ClipNorm: -1},
 		"popularity power": {Loss: Loss{Kind: SampledCrossEntropy, Popularity: -2}},

@@ -22,6 +22,9 @@ var (
 	ErrNewerCheckpoint = errors.New("checkpoint of a newer format")
 	// ErrOtherRun says that it belongs to a run with other settings or data.
 	ErrOtherRun = errors.New("checkpoint of another run")
+	// ErrOtherCPU says that it was made with another instruction set, whose sums
+	// differ in their last bits.
+	ErrOtherCPU = errors.New("checkpoint of another instruction set")
 )
 
 // A checkpoint file is (docs/format/checkpoint.md):

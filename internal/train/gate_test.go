@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"seqrec/internal/eval"
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
+	"seqrec/internal/registry"
 )
 
 // ranked is a ranker that puts the target of a query at the place its history
@@ -86,5 +88,22 @@ func TestGateRules(t *testing.T) {
 		if bad.Validate() == nil {
 			t.Errorf("%+v has no fault", bad)
 		}
+	}
+}
+
+// A run that diverged becomes current only when that was asked for.
+func TestDivergedRunIsNotPromotedUnasked(t *testing.T) {
+	reg, err := registry.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	n := &night{run: &Outcome{Diverged: true}, opt: NightOptions{Registry: reg, Say: func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) }}}
+	s := &Summary{Version: "01JC3V9Z6J2T5W8Q4X7N1M0KRE", Gate: &eval.Gate{Passed: true}}
+	if err := n.promote(s); err != nil || s.Promoted {
+		t.Errorf("promoted %v, error %v", s.Promoted, err)
+	}
+	if !strings.Contains(strings.Join(said, "\n"), "trainjob promote "+s.Version) {
+		t.Errorf("it is not told how: %q", said)
 	}
 }

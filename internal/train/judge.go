@@ -16,8 +16,9 @@ const bootstrapSeed = 1
 
 // JudgeOptions are what judging takes besides models and cases.
 type JudgeOptions struct {
-	Workers   int // 0: all processors
-	Resamples int // 0: eval.DefaultResamples; negative: none
+	Workers   int    // 0: all processors
+	Resamples int    // 0: eval.DefaultResamples; negative: none
+	Data      string // how the data was filtered, see DataPlan.Filter
 	Progress  func(done, total int)
 	Now       func() time.Time
 }
@@ -27,7 +28,7 @@ func (o JudgeOptions) options(name string, s *features.Split, counts []int64) ev
 		o.Resamples = eval.DefaultResamples
 	}
 	return eval.Options{
-		Name: name, Split: s.Name, Part: "test", TargetHash: s.TargetHash, Counts: counts, Workers: o.Workers,
+		Name: name, Split: s.Name, Part: "test", TargetHash: s.TargetHash, Data: o.Data, Counts: counts, Workers: o.Workers,
 		Seed: bootstrapSeed, Resamples: max(o.Resamples, 0), Progress: o.Progress, Now: o.Now,
 	}
 }
@@ -47,11 +48,15 @@ func judge(ctx context.Context, name string, m Model, s *features.Split, counts 
 }
 
 // Judge ranks the test cases of a split of data with a published model, whose
-// vocabulary may be another: items unknown to it are left out of histories, and
-// an unknown target is a miss. The catalogue that is ranked is the model's.
+// vocabulary may be another. The catalogue that is ranked is the data's, so that
+// models of different nights can be compared: items unknown to the model are left
+// out of histories and come last, an unknown target is a miss, and what only the
+// model knows is not ranked.
 func (p *Published) Judge(ctx context.Context, data *features.Dataset, s *features.Split, opt JudgeOptions) (*eval.Result, error) {
 	cases := p.translate(s.Test, data.Vocab)
-	r, err := eval.Evaluate(ctx, p.Model.NewRanker, cases, p.Model.Items(), opt.options(p.label(), s, p.Counts))
+	o := opt.options(p.label(), s, p.Counts)
+	o.Outside, o.Catalogue = p.outside(data), data.Vocab.Len()
+	r, err := eval.Evaluate(ctx, p.Model.NewRanker, cases, p.Model.Items(), o)
 	if err != nil {
 		return nil, fmt.Errorf("judge version %s: %w", p.Version, err)
 	}
@@ -66,6 +71,16 @@ func (p *Published) label() string {
 		return short
 	}
 	return p.Name + " " + short
+}
+
+// outside lists the items of the model that a data set does not have.
+func (p *Published) outside(data *features.Dataset) (list []int32) {
+	for i, id := range p.Vocab.IDs() {
+		if _, ok := data.Vocab.Number(id); !ok {
+			list = append(list, int32(i))
+		}
+	}
+	return list
 }
 
 // UnknownItems counts the items of a data set that the model does not know.

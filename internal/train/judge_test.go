@@ -1,11 +1,13 @@
 package train
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"seqrec/internal/baseline"
+	"seqrec/internal/eval"
 	"seqrec/internal/features"
 )
 
@@ -59,6 +61,70 @@ func TestJudgingAgainIsTheSame(t *testing.T) {
 	}
 	if again.Protocol.TargetHash != want.Protocol.TargetHash {
 		t.Error("the hash of the targets depends on the numbering")
+	}
+}
+
+// Versions of two nights know other items; on one split they are ranked in one
+// catalogue and can be compared.
+func TestVersionsOfTwoCataloguesCompare(t *testing.T) {
+	data, _ := features.World(3, features.WorldOptions{Users: 80, Items: 40, MinLength: 5, MaxLength: 12})
+	split := features.LeaveOneOut(data)
+	counts := features.Counts(split.Train, split.Items)
+	version := func(vocab *features.Vocab, items int) *Published {
+		s := *split
+		s.Items = items
+		s.Train = nil
+		for _, history := range split.Train {
+			s.Train = append(s.Train, slices.DeleteFunc(slices.Clone(history), func(i int32) bool { return int(i) >= items }))
+		}
+		m, err := baseline.Fit(baseline.Popularity, &s, baseline.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := make([]int64, items)
+		copy(n, counts)
+		return &Published{Version: "01JC3V9Z6J2T5W8Q4X7N1M0KRE", Model: m, Vocab: vocab, Counts: n}
+	}
+	ids := data.Vocab.IDs()
+	same, err := version(data.Vocab, len(ids)).Judge(t.Context(), data, split, JudgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	less, err := version(features.NewVocab(ids[:30]...), 30).Judge(t.Context(), data, split, JudgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := version(features.NewVocab(append(slices.Clone(ids), "gone", "forgotten")...), len(ids)+2).Judge(t.Context(), data, split, JudgeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*eval.Result{"fewer items": less, "more items": more} {
+		if r.Protocol.Items != len(ids) {
+			t.Errorf("%s: ranked among %d, want the data's %d", name, r.Protocol.Items, len(ids))
+		}
+		if _, err := eval.Compare(same, r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d := cmp.Diff(same.Ranks, more.Ranks); d != "" {
+		t.Errorf("items that nobody asks for change ranks: %s", d)
+	}
+	if less.Protocol.Unknown == 0 {
+		t.Error("no target is unknown to the smaller model")
+	}
+}
+
+func TestFilterInWords(t *testing.T) {
+	for want, d := range map[string]DataPlan{
+		"all events":                           {},
+		"items >= 5 events":                    {MinItemCount: 5},
+		"ratings >= 3.5; kinds buy, view":      {MinRating: 3.5, Kinds: []string{"buy", "view"}},
+		"1 named items left out; 5-core":       {DropItems: []string{"x"}, KCore: 5},
+		"items >= 2 events; users >= 3 events": {MinItemCount: 2, MinUserCount: 3},
+	} {
+		if got := d.Filter(); got != want {
+			t.Errorf("%+v: %q, want %q", d, got, want)
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ type Network interface {
 // one goroutine; rankers are only used between steps.
 type Learner interface {
 	// Step learns from a batch and returns its mean loss. Its error says that
-	// training cannot go on, for example because the loss is not a number.
+	// training cannot go on; it wraps seqmodel.ErrDiverged when loss or gradients
+	// are not numbers.
 	Step(b *features.Batch) (float64, error)
 	SetLR(rate float32)
 	NewRanker() features.Ranker

@@ -11,6 +11,7 @@ import (
 
 	"seqrec/internal/eval"
 	"seqrec/internal/features"
+	"seqrec/internal/seqmodel"
 )
 
 // ErrInterrupted says that a run was asked to stop and wrote a checkpoint.
@@ -36,6 +37,7 @@ type Options struct {
 	CheckpointEvery time.Duration
 	Resume          bool   // go on from Checkpoint if there is one
 	Identity        string // names settings and data; a checkpoint with another is refused
+	CPU             string // instruction set in use; a checkpoint made with another is refused
 
 	// Progress, when not nil, is told of every step and epoch. It must not wait.
 	Progress func(Event)
@@ -78,9 +80,12 @@ type Outcome struct {
 	Best    int     // epoch of Weights, from 1
 	Valid   float64 // its NDCG@10 on the validation cases
 	Why     string  // why the run ended, for people
-	Steps   int
-	Tokens  int64
-	Seconds float64 // of all steps and validations, earlier parts of a resumed run included
+	// Diverged says that the run ended because loss, gradients or scores were no
+	// longer numbers; Weights are from before that.
+	Diverged bool
+	Steps    int
+	Tokens   int64
+	Seconds  float64 // of all steps and validations, earlier parts of a resumed run included
 }
 
 // SecondsPerEpoch is the mean time of an epoch's steps, validation left out.
@@ -104,18 +109,23 @@ func (o *Outcome) stepSeconds() (s float64) {
 }
 
 // Run trains until the epochs are over, patience is, or ctx ends. When ctx ends
-// it writes a checkpoint and returns an error that wraps ErrInterrupted; an
-// error of a step leaves the last checkpoint as it was.
+// it writes a checkpoint and returns an error that wraps ErrInterrupted. A run
+// that diverges ends with the weights of its best epoch, or with an error when
+// it has none; that and any other error leave the last checkpoint as it was.
 func Run(ctx context.Context, net Network, split *features.Split, opt Options) (*Outcome, error) {
 	l, err := newLoop(net, split, opt)
 	if err != nil {
 		return nil, err
 	}
 	for !l.over() {
-		if err := l.steps(ctx); err != nil {
-			return nil, err
+		err := l.steps(ctx)
+		if err == nil {
+			err = l.judge(ctx)
 		}
-		if err := l.judge(ctx); err != nil {
+		if l.diverge(err) {
+			break
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -136,6 +146,8 @@ type loop struct {
 	rankers []features.Ranker // kept between validations
 	saved   time.Time         // when the last checkpoint was written
 	mark    time.Time         // when the time up to state.Seconds ended
+
+	diverged bool // the run ended by diverge
 }
 
 // progress is the part of a run that a checkpoint holds as JSON. Numbers that
@@ -143,6 +155,7 @@ type loop struct {
 // to the same float64.
 type progress struct {
 	Identity string       `json:"identity"`
+	CPU      string       `json:"cpu"`
 	Epoch    int          `json:"epoch"` // being trained, from 1
 	Batch    int          `json:"batch"` // of it, done
 	Step     int          `json:"step"`
@@ -167,7 +180,7 @@ func newLoop(net Network, split *features.Split, opt Options) (*loop, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 	l := &loop{opt: opt, split: split, sampler: sampler, valid: spread(split.Valid, opt.ValidCases)}
-	l.state = progress{Identity: opt.Identity, Epoch: 1, Epochs: []eval.Epoch{}}
+	l.state = progress{Identity: opt.Identity, CPU: opt.CPU, Epoch: 1, Epochs: []eval.Epoch{}}
 	resumed := false
 	if opt.Checkpoint != "" {
 		if err := sweep(opt.Checkpoint); err != nil {
@@ -256,7 +269,7 @@ func (l *loop) steps(ctx context.Context) error {
 		l.learner.SetLR(float32(l.opt.Schedule.At(s.Step, total)))
 		loss, err := l.learner.Step(&l.batch)
 		if err == nil && !finite(loss) {
-			err = fmt.Errorf("loss is %v", loss)
+			err = fmt.Errorf("loss is %v: %w", loss, seqmodel.ErrDiverged)
 		}
 		if err != nil {
 			return fmt.Errorf("train epoch %d, batch %d of %d: %w%s", s.Epoch, s.Batch+1, l.sampler.Batches(), err, l.kept())
@@ -275,6 +288,18 @@ func (l *loop) steps(ctx context.Context) error {
 			l.mark = l.now()
 		}
 	}
+}
+
+// diverge ends the run if err is divergence and there are weights to keep. The
+// epoch in which it happened does not count.
+func (l *loop) diverge(err error) bool {
+	s := &l.state
+	if s.Best == 0 || !errors.Is(err, seqmodel.ErrDiverged) && !errors.Is(err, eval.ErrNotANumber) {
+		return false
+	}
+	l.diverged, s.Why = true, fmt.Sprintf("diverged at epoch %d; weights of epoch %d are kept", s.Epoch, s.Best)
+	s.Total -= int64(s.Tokens)
+	return true
 }
 
 func finite(x float64) bool { return x-x == 0 }
@@ -368,7 +393,7 @@ func (l *loop) outcome() (*Outcome, error) {
 	if s.Best == 0 {
 		return nil, errors.New("train: no epoch was judged")
 	}
-	o := &Outcome{Weights: l.best, Epochs: slices.Clone(s.Epochs), Best: s.Best, Valid: s.Valid, Why: s.Why, Steps: s.Step, Tokens: s.Total}
+	o := &Outcome{Weights: l.best, Epochs: slices.Clone(s.Epochs), Best: s.Best, Valid: s.Valid, Why: s.Why, Diverged: l.diverged, Steps: s.Step, Tokens: s.Total}
 	o.Seconds = o.stepSeconds() + s.Judging
 	return o, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -14,10 +15,12 @@ import (
 
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
+	"seqrec/internal/seqmodel"
 )
 
 // fake is a learner whose validation quality follows a script: in epoch e it
-// ranks the target first for the first script[e-1] cases and last for others.
+// ranks the target first for the first script[e-1] cases and last for others;
+// below 0 its scores are not numbers.
 type fake struct {
 	net   *fakeNet
 	steps uint64
@@ -67,6 +70,9 @@ func (f *fake) Score(dst []float32, queries []features.Query) {
 		}
 		if int(queries[q].History[0]) <= good {
 			dst[q*items] = 1e6
+		}
+		if good < 0 {
+			dst[q*items] = float32(math.NaN())
 		}
 	}
 }
@@ -139,39 +145,62 @@ func TestScheduleReachesTheLearner(t *testing.T) {
 	}
 }
 
-func TestDivergenceNamesTheStepAndKeepsTheCheckpoint(t *testing.T) {
-	for name, fail := range map[string]func(uint64) (float64, error){
-		"NaN loss":      func(s uint64) (float64, error) { return lossAt(s, math.NaN()), nil },
-		"infinite loss": func(s uint64) (float64, error) { return lossAt(s, math.Inf(1)), nil },
-		"error": func(s uint64) (float64, error) {
-			if s == 13 {
-				return 0, errors.New("diverged")
-			}
-			return 1, nil
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			net, split, opt := fakeWorld(1, 2, 3, 4)
-			net.fail = fail
-			opt.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
-			_, err := Run(t.Context(), net, split, opt)
-			if err == nil || !strings.Contains(err.Error(), "epoch 3, batch 3 of 5") || !strings.Contains(err.Error(), opt.Checkpoint) {
-				t.Fatalf("error %v", err)
-			}
-			net.fail, opt.Resume = nil, true
-			o, err := Run(t.Context(), net, split, opt)
-			if err != nil || epochOf(o) != 4 {
-				t.Errorf("the kept checkpoint does not go on: %+v, %v", o, err)
-			}
-		})
+func TestFailureNamesTheStepAndKeepsTheCheckpoint(t *testing.T) {
+	net, split, opt := fakeWorld(1, 2, 3, 4)
+	net.fail = failAt(13, 0, errors.New("out of memory"))
+	opt.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
+	_, err := Run(t.Context(), net, split, opt)
+	if err == nil || !strings.Contains(err.Error(), "epoch 3, batch 3 of 5") || !strings.Contains(err.Error(), opt.Checkpoint) {
+		t.Fatalf("error %v", err)
+	}
+	net.fail, opt.Resume = nil, true
+	o, err := Run(t.Context(), net, split, opt)
+	if err != nil || epochOf(o) != 4 {
+		t.Errorf("the kept checkpoint does not go on: %+v, %v", o, err)
 	}
 }
 
-func lossAt(step uint64, bad float64) float64 {
-	if step == 13 {
-		return bad
+func TestDivergenceKeepsTheBestWeights(t *testing.T) {
+	diverged := fmt.Errorf("step 13: %w", seqmodel.ErrDiverged)
+	for name, fail := range map[string]func(uint64) (float64, error){
+		"NaN loss": failAt(13, math.NaN(), nil), "infinite loss": failAt(13, math.Inf(1), nil), "NaN gradient": failAt(13, 1, diverged),
+	} {
+		t.Run(name, func(t *testing.T) {
+			net, split, opt := fakeWorld(4, 2, 3, 4)
+			net.fail = fail
+			o, err := Run(t.Context(), net, split, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !o.Diverged || o.Why != "diverged at epoch 3; weights of epoch 1 are kept" || epochOf(o) != 1 || o.Best != 1 || len(o.Epochs) != 2 {
+				t.Errorf("outcome %+v, weights of epoch %d", o, epochOf(o))
+			}
+		})
 	}
-	return 1
+	t.Run("without a best epoch", func(t *testing.T) {
+		net, split, opt := fakeWorld(4, 2)
+		net.fail = failAt(3, math.NaN(), nil)
+		if _, err := Run(t.Context(), net, split, opt); !errors.Is(err, seqmodel.ErrDiverged) || !strings.Contains(err.Error(), "epoch 1, batch 3 of 5") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("scores that are not numbers", func(t *testing.T) {
+		net, split, opt := fakeWorld(4, -1, 3)
+		o, err := Run(t.Context(), net, split, opt)
+		if err != nil || !o.Diverged || epochOf(o) != 1 {
+			t.Errorf("outcome %+v, error %v", o, err)
+		}
+	})
+}
+
+// failAt is the outcome of steps of which one is another.
+func failAt(step uint64, loss float64, err error) func(uint64) (float64, error) {
+	return func(s uint64) (float64, error) {
+		if s == step {
+			return loss, err
+		}
+		return 1, nil
+	}
 }
 
 func TestInterruptSavesAndResumes(t *testing.T) {
@@ -226,6 +255,7 @@ func TestCheckpointsWithinAnEpoch(t *testing.T) {
 
 func TestResumeRefusesWhatIsNotItsOwn(t *testing.T) {
 	net, split, opt := fakeWorld(1, 1)
+	opt.CPU = "avx2"
 	opt.Checkpoint = filepath.Join(t.TempDir(), "checkpoint")
 	if _, err := Run(t.Context(), net, split, opt); err != nil {
 		t.Fatal(err)
@@ -234,7 +264,12 @@ func TestResumeRefusesWhatIsNotItsOwn(t *testing.T) {
 	if _, err := Run(t.Context(), net, split, opt); !errors.Is(err, ErrOtherRun) {
 		t.Errorf("other settings: %v", err)
 	}
-	opt.Identity = "fake"
+	opt.Identity, opt.CPU = "fake", "generic"
+	if _, err := Run(t.Context(), net, split, opt); !errors.Is(err, ErrOtherCPU) ||
+		!strings.Contains(err.Error(), "checkpoint made with avx2, this run uses generic; set SEQREC_CPU=avx2") {
+		t.Errorf("another instruction set: %v", err)
+	}
+	opt.CPU = "avx2"
 	if err := os.Truncate(opt.Checkpoint, 40); err != nil {
 		t.Fatal(err)
 	}

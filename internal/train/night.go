@@ -58,6 +58,7 @@ type Summary struct {
 	PeakRSS         int64         `json:"peak_rss_bytes"`
 	Version         string        `json:"version"`
 	BestEpoch       int           `json:"best_epoch"`
+	Ended           string        `json:"ended,omitempty"` // why training ended
 	Valid           float64       `json:"valid_ndcg@10"`
 	Name            string        `json:"name"`
 	Model           string        `json:"model"`
@@ -65,6 +66,7 @@ type Summary struct {
 	Split           string        `json:"split"`
 	Cases           int           `json:"cases"`
 	Items           int           `json:"items"`
+	Data            string        `json:"data_filter"`
 	Interval        eval.Interval `json:"ndcg@10_interval"`
 	TargetHash      string        `json:"target_hash"`
 	Promoted        bool          `json:"promoted"`
@@ -131,12 +133,15 @@ func newNight(plan Plan, opt NightOptions) (*night, error) {
 	if opt.Name == "" {
 		opt.Name = plan.Name()
 	}
-	opt.Judge.Now = opt.Now
+	opt.Judge.Now, opt.Judge.Data = opt.Now, plan.Data.Filter()
 	return &night{plan: plan, opt: opt, began: opt.Now()}, nil
 }
 
 // prepare reads and cuts the data.
 func (n *night) prepare(ctx context.Context) (err error) {
+	if n.opt.CPU != "" {
+		n.opt.Say("instruction set: %s", n.opt.CPU)
+	}
 	n.data, n.read, err = features.ReadContext(ctx, n.opt.Data, n.plan.Data.ReadOptions())
 	if err != nil {
 		return err
@@ -145,10 +150,16 @@ func (n *night) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	n.counts = features.Counts(n.split.Train, n.split.Items)
-	n.opt.Say("data: %d events of %d users on %d items, %d rows with faults, %d left out; %s: %d test cases",
-		n.read.Events, n.read.Users, n.read.Items, n.read.Faults.Total, n.read.Filtered, n.split.Name, len(n.split.Test))
+	n.opt.Say("data: %d events of %d users on %d items, %d rows with faults, %d left out (kept: %s); %s: %d test cases",
+		n.read.Events, n.read.Users, n.read.Items, n.read.Faults.Total, n.read.Filtered, n.plan.Data.Filter(), n.split.Name, len(n.split.Test))
+	if len(n.split.Valid) == 0 && n.trains() {
+		n.opt.Say("note: the split has no validation case, so nothing can choose the epoch: the last one's weights are kept")
+	}
 	return n.suit()
 }
+
+// trains says whether the night trains for epochs.
+func (n *night) trains() bool { return n.opt.Weights == "" && n.plan.Baseline == "" }
 
 // suit lets the caller fit the plan to the data.
 func (n *night) suit() error {
@@ -172,7 +183,7 @@ func (n *night) learn(ctx context.Context) error {
 		return n.fit()
 	}
 	n.plan.Model.Items = n.split.Items
-	n.plan.Train.Counts = n.counts
+	n.plan.Train.Counts, n.plan.Train.Histories = n.counts, n.split.Train
 	net := Sequence{Model: n.plan.Model, Train: n.plan.Train, Seed: n.plan.Seed}
 	net.Train.Workers = n.opt.Judge.Workers
 	opt, err := n.runOptions()
@@ -185,7 +196,11 @@ func (n *night) learn(ctx context.Context) error {
 	if n.run, err = Run(ctx, net, n.split, opt); err != nil {
 		return err
 	}
-	n.opt.Say("training ended: %s; weights of epoch %d are kept", n.run.Why, n.run.Best)
+	why := n.run.Why
+	if !n.run.Diverged {
+		why += fmt.Sprintf("; weights of epoch %d are kept", n.run.Best)
+	}
+	n.opt.Say("training ended: %s", why)
 	m, err := seqmodel.Load(bytes.NewReader(n.run.Weights), int64(len(n.run.Weights)))
 	if err != nil {
 		return fmt.Errorf("take up the best weights: %w", err)
@@ -199,7 +214,7 @@ func (n *night) runOptions() (Options, error) {
 	opt := Options{
 		Epochs: p.Epochs, Patience: p.Patience, EvalEvery: p.EvalEvery, ValidCases: p.ValidCases,
 		Sampler: p.sampler(), Schedule: p.Schedule, Workers: n.opt.Judge.Workers,
-		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Progress: n.opt.Progress, Now: n.opt.Now,
+		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Progress: n.opt.Progress, Now: n.opt.Now, CPU: n.opt.CPU,
 	}
 	var err error
 	if opt.Identity, err = p.identity(n.split); err != nil || n.opt.Work == "" {
@@ -383,7 +398,7 @@ func (n *night) finish() (*Summary, error) {
 
 // promote makes the version current if it was asked for, or if nothing is: a
 // first model that is weak serves better than none, unless somebody has said how
-// weak is too weak.
+// weak is too weak. One whose training diverged must be asked for.
 func (n *night) promote(s *Summary) error {
 	_, err := n.opt.Registry.Current()
 	first := errors.Is(err, registry.ErrNoCurrent)
@@ -394,7 +409,7 @@ func (n *night) promote(s *Summary) error {
 			n.opt.Say("gate: %s", f)
 		}
 		return fmt.Errorf("version %s is published but not promoted: %w: %s", s.Version, ErrRefused, s.Gate.Faults[0])
-	case !n.opt.Promote && (n.opt.Hold || !first):
+	case !n.opt.Promote && (n.opt.Hold || !first || n.run != nil && n.run.Diverged):
 		n.opt.Say("the current version stays; to change it: trainjob promote %s", s.Version)
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -31,13 +32,17 @@ type Plan struct {
 	Schedule Schedule             `json:"schedule,omitzero"`
 	Epochs   int                  `json:"epochs,omitempty"`
 	Patience int                  `json:"patience,omitempty"`
-	// EvalEvery and ValidCases are those of Options.
+	// EvalEvery and ValidCases are those of Options, but with 0 a temporal split
+	// takes 10,000 cases; AllCases takes all of any split.
 	EvalEvery  int    `json:"eval_every,omitempty"`
 	ValidCases int    `json:"valid_cases,omitempty"`
 	Seed       uint64 `json:"seed"`
 
 	Data DataPlan `json:"data"`
 }
+
+// AllCases is more validation cases than any split has.
+const AllCases = math.MaxInt32
 
 // DataPlan says how a file becomes a split.
 type DataPlan struct {
@@ -59,6 +64,26 @@ func (d DataPlan) ReadOptions() features.ReadOptions {
 	}
 }
 
+// Filter says in words which events of the source are kept.
+func (d DataPlan) Filter() string {
+	var rules []string
+	rule := func(on bool, format string, args ...any) {
+		if on {
+			rules = append(rules, fmt.Sprintf(format, args...))
+		}
+	}
+	rule(d.MinRating > 0, "ratings >= %g", d.MinRating)
+	rule(len(d.Kinds) > 0, "kinds %s", strings.Join(d.Kinds, ", "))
+	rule(len(d.DropItems) > 0, "%d named items left out", len(d.DropItems))
+	rule(d.MinItemCount > 1, "items >= %d events", d.MinItemCount)
+	rule(d.MinUserCount > 1, "users >= %d events", d.MinUserCount)
+	rule(d.KCore > 1, "%d-core", d.KCore)
+	if len(rules) == 0 {
+		return "all events"
+	}
+	return strings.Join(rules, "; ")
+}
+
 // Validate reports settings that make no sense.
 func (d DataPlan) Validate() error {
 	if d.Split != features.SplitLeaveOneOut && d.Split != features.SplitTemporal {
@@ -71,7 +96,7 @@ func (d DataPlan) Validate() error {
 	return opt.Validate()
 }
 
-// Cut splits a data set as the plan says.
+// Cut splits a data set as the plan says. A split without a test case is an error.
 func (d DataPlan) Cut(data *features.Dataset) (*features.Split, error) {
 	switch d.Split {
 	case features.SplitLeaveOneOut:
@@ -81,27 +106,21 @@ func (d DataPlan) Cut(data *features.Dataset) (*features.Split, error) {
 		}
 		return s, nil
 	case features.SplitTemporal:
-		return features.Temporal(data, features.TemporalOptions{ValidQuantile: 1 - 2*d.TestShare, TestQuantile: 1 - d.TestShare})
+		s, err := features.Temporal(data, features.TemporalOptions{ValidQuantile: 1 - 2*d.TestShare, TestQuantile: 1 - d.TestShare})
+		if err == nil && len(s.Test) == 0 {
+			err = fmt.Errorf("split: no event of the last %.0f %% has a user with events before it, so there is nothing to test on", 100*d.TestShare)
+		}
+		return s, err
 	}
 	return nil, fmt.Errorf("split %q is unknown, want %s or %s", d.Split, features.SplitLeaveOneOut, features.SplitTemporal)
 }
 
-// String says in words how the data was cut.
+// String says in words how the data is cut.
 func (d DataPlan) String() string {
-	words := []string{d.Split}
-	say := func(on bool, format string, args ...any) {
-		if on {
-			words = append(words, fmt.Sprintf(format, args...))
-		}
+	if d.Split == features.SplitTemporal {
+		return fmt.Sprintf("%s, test share %g; %s", d.Split, d.TestShare, d.Filter())
 	}
-	say(d.TestShare > 0, "test share %g", d.TestShare)
-	say(d.MinRating != 0, "ratings of at least %g", d.MinRating)
-	say(len(d.Kinds) > 0, "events of kind %s", strings.Join(d.Kinds, ", "))
-	say(len(d.DropItems) > 0, "without items %s", strings.Join(d.DropItems, ", "))
-	say(d.MinItemCount > 0, "items with at least %d events", d.MinItemCount)
-	say(d.MinUserCount > 0, "users with at least %d events", d.MinUserCount)
-	say(d.KCore > 0, "%d-core", d.KCore)
-	return strings.Join(words, ", ")
+	return d.Split + "; " + d.Filter()
 }
 
 // WithDefaults fills in what is zero.

@@ -9,8 +9,8 @@ import (
 
 func TestDataPlanInWords(t *testing.T) {
 	for want, plan := range map[string]DataPlan{
-		"leave-one-out": {Split: features.SplitLeaveOneOut},
-		"temporal, test share 0.2, ratings of at least 3.5, events of kind view, buy, items with at least 5 events, 3-core": {
+		"leave-one-out; all events": {Split: features.SplitLeaveOneOut},
+		"temporal, test share 0.2; ratings >= 3.5; kinds view, buy; items >= 5 events; 3-core": {
 			Split: features.SplitTemporal, TestShare: 0.2, MinRating: 3.5, Kinds: []string{"view", "buy"}, MinItemCount: 5, KCore: 3,
 		},
 	} {

@@ -17,11 +17,11 @@ func (n *night) summary(gate *eval.Gate) *Summary {
 	ndcg, _ := r.Metric("ndcg@10")
 	s := &Summary{
 		NDCG10: ndcg.Mean, HR10: r.HR10(), MRR: r.MRR.Mean, Interval: ndcg, Name: n.opt.Name, Model: n.model.Describe(),
-		Seed: n.plan.Seed, Split: n.split.Name, Cases: len(n.split.Test), Items: n.split.Items, TargetHash: n.split.TargetHash, Gate: gate,
+		Seed: n.plan.Seed, Split: n.split.Name, Cases: len(n.split.Test), Items: n.split.Items, Data: r.Protocol.Data, TargetHash: n.split.TargetHash, Gate: gate,
 		PeakRSS: PeakRSS(), Seconds: n.opt.Now().Sub(n.began).Seconds(),
 	}
 	if n.run != nil {
-		s.Epochs, s.BestEpoch, s.Valid = len(n.run.Epochs), n.run.Best, n.run.Valid
+		s.Epochs, s.BestEpoch, s.Valid, s.Ended = len(n.run.Epochs), n.run.Best, n.run.Valid, n.run.Why
 		s.SecondsPerEpoch, s.TokensPerSecond = n.run.SecondsPerEpoch(), n.run.TokensPerSecond()
 	}
 	return s

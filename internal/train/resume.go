@@ -66,7 +66,7 @@ func (l *loop) restoreFrom(net Network, r io.ReaderAt, size int64) error {
 	if err != nil {
 		return err
 	}
-	s, err := readProgress(c, l.opt.Identity, l.sampler.Batches())
+	s, err := readProgress(c, l.opt, l.sampler.Batches())
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (l *loop) restoreFrom(net Network, r io.ReaderAt, size int64) error {
 	return nil
 }
 
-func readProgress(c *checkpoint, identity string, batches int) (*progress, error) {
+func readProgress(c *checkpoint, opt Options, batches int) (*progress, error) {
 	r, err := c.section(sectionProgress)
 	if err != nil {
 		return nil, err
@@ -106,8 +106,11 @@ func readProgress(c *checkpoint, identity string, batches int) (*progress, error
 	if err := json.NewDecoder(r).Decode(&s); err != nil {
 		return nil, fmt.Errorf("%w: progress: %w", ErrCheckpoint, err)
 	}
-	if s.Identity != identity {
-		return nil, fmt.Errorf("%w: it was made with settings or data %q, this run has %q", ErrOtherRun, s.Identity, identity)
+	if s.Identity != opt.Identity {
+		return nil, fmt.Errorf("%w: it was made with settings or data %q, this run has %q", ErrOtherRun, s.Identity, opt.Identity)
+	}
+	if s.CPU != opt.CPU {
+		return nil, fmt.Errorf("%w: checkpoint made with %s, this run uses %s; set SEQREC_CPU=%s", ErrOtherCPU, s.CPU, opt.CPU, s.CPU)
 	}
 	if s.Epoch < 1 || s.Batch < 0 || s.Batch > batches || s.Step < 0 || s.Best > len(s.Epochs) || s.Epoch != len(s.Epochs)+1 {
 		return nil, fmt.Errorf("%w: epoch %d, batch %d of %d, step %d, %d past epochs", ErrCheckpoint, s.Epoch, s.Batch, batches, s.Step, len(s.Epochs))

@@ -87,6 +87,9 @@ type AppendAnswer struct {
 	// Accepted New events that are durable now
 	Accepted int `json:"accepted"`
 
+	// Dropped Events older than all that is kept of their user, which were not stored; absent when there are none
+	Dropped *int `json:"dropped,omitempty"`
+
 	// Duplicate Events that were held already
 	Duplicate int        `json:"duplicate"`
 	Rejected  []Rejected `json:"rejected"`
@@ -94,8 +97,9 @@ type AppendAnswer struct {
 
 // Appended What became of the request's `events`; absent without them
 type Appended struct {
-	Accepted  int `json:"accepted"`
-	Duplicate int `json:"duplicate"`
+	Accepted  int  `json:"accepted"`
+	Dropped   *int `json:"dropped,omitempty"`
+	Duplicate int  `json:"duplicate"`
 }
 
 // Attributes Any JSON values by name
@@ -372,7 +376,7 @@ type Receipt struct {
 	Events int    `json:"events"`
 	Id     string `json:"id"`
 
-	// UserHash SHA-256 of the user id, hexadecimal: proof without keeping the name
+	// UserHash HMAC-SHA-256 of the user id under the secret of the store, hexadecimal: proof without keeping the name
 	UserHash string `json:"user_hash"`
 }
 
@@ -506,7 +510,7 @@ type ServerInterface interface {
 	// AppendEvents Append events, durably
 	// (POST /v1/events)
 	AppendEvents(c *gin.Context)
-	// FindItems Search items by a part of the title or by id
+	// FindItems Search the items that the serving model can answer, hidden ones left out, by a part of the title or id
 	// (GET /v1/items)
 	FindItems(c *gin.Context, params FindItemsParams)
 	// DeleteItem Forget what is held of an item
@@ -2261,7 +2265,7 @@ type StrictServerInterface interface {
 	// AppendEvents Append events, durably
 	// (POST /v1/events)
 	AppendEvents(ctx context.Context, request AppendEventsRequestObject) (AppendEventsResponseObject, error)
-	// FindItems Search items by a part of the title or by id
+	// FindItems Search the items that the serving model can answer, hidden ones left out, by a part of the title or id
 	// (GET /v1/items)
 	FindItems(ctx context.Context, request FindItemsRequestObject) (FindItemsResponseObject, error)
 	// DeleteItem Forget what is held of an item

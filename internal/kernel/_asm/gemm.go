@@ -12,8 +12,6 @@ func gemm() {
 	maskData()
 	tile(avx2, 6)
 	tile(avx512, 14)
-	gemv(avx2)
-	gemv(avx512)
 	transpose()
 }
 
@@ -170,66 +168,4 @@ func (t tileArgs) finish(width string, rows, vecs int, acc func(r, v int) reg.Re
 	}
 	VZEROUPPER()
 	RET()
-}
-
-// gemv multiplies one row of A by whole strips of B, four vectors wide. Even and
-// odd steps have their own sums, else each would wait for the one before.
-func gemv(s isa) {
-	TEXT("gemvStrips"+s.name, NOSPLIT, "func(strips, k int, a *float32, acs int, b *float32, ldb int, c *float32, acc bool)")
-	Doc(
-		fmt.Sprintf("gemvStrips%s multiplies one row by strips of %d columns; both counts are at least 1.", s.name, 4*s.lanes),
-		"",
-		fmt.Sprintf("\tfor j < strips*%d:", 4*s.lanes),
-		"\t\tc[j] = (acc ? c[j] : 0) + Σp<k a[p*acs]*b[p*ldb+j]",
-	)
-	Pragma("noescape")
-	strips, k := Load(Param("strips"), GP64()), Load(Param("k"), GP64())
-	ptrs := pointers("a", "b", "c")
-	a, b, c := ptrs[0], ptrs[1], ptrs[2]
-	acs, ldb := bytesOf("acs"), bytesOf("ldb")
-	pa, pb, left := GP64(), GP64(), GP64()
-	step := func(acc []reg.Register) {
-		value := s.vec()
-		VBROADCASTSS(Mem{Base: pa}, value)
-		for v := range acc {
-			VFMADD231PS(Mem{Base: pb, Disp: v * s.bytes()}, value, acc[v])
-		}
-		ADDQ(acs, pa)
-		ADDQ(ldb, pb)
-	}
-	Label("strip")
-	acc := s.accumulators(8)
-	MOVQ(a, pa)
-	MOVQ(b, pb)
-	MOVQ(k, left)
-	TESTQ(I32(1), left)
-	JEQ(LabelRef("even"))
-	step(acc[:4])
-	Label("even")
-	SHRQ(Imm(1), left)
-	JEQ(LabelRef("sum"))
-	Label("pair")
-	step(acc[:4])
-	step(acc[4:])
-	DECQ(left)
-	JNZ(LabelRef("pair"))
-	Label("sum")
-	for v := range 4 {
-		VADDPS(acc[4+v], acc[v], acc[v])
-	}
-	add := Load(Param("acc"), GP8())
-	TESTB(add, add)
-	JEQ(LabelRef("store"))
-	for v := range 4 {
-		VADDPS(Mem{Base: c, Disp: v * s.bytes()}, acc[v], acc[v])
-	}
-	Label("store")
-	for v := range 4 {
-		VMOVUPS(acc[v], Mem{Base: c, Disp: v * s.bytes()})
-	}
-	ADDQ(I32(int32(4*s.bytes())), b)
-	ADDQ(I32(int32(4*s.bytes())), c)
-	DECQ(strips)
-	JNZ(LabelRef("strip"))
-	done()
 }

@@ -182,16 +182,27 @@ func histories(length int) (out []features.Query) {
 	return out
 }
 
+// batchEqualsSingle: who shares a batch changes no answer, to the bit.
 func (c Case) batchEqualsSingle(t *testing.T) {
 	m := c.model(t)
 	queries := histories(m.Config().Length)
+	for i := range queries {
+		queries[i].K = worldItems
+	}
 	all := make([]float32, len(queries)*worldItems)
 	m.NewRanker().Score(all, queries)
-	one := make([]float32, worldItems)
+	ranked := make([][]kernel.Scored, len(queries))
+	m.NewRanker().Rank(ranked, queries)
+	one, alone := make([]float32, worldItems), make([][]kernel.Scored, 1)
 	r := m.NewRanker()
 	for i := range queries {
+		what := fmt.Sprintf("history of %d", len(queries[i].History))
 		r.Score(one, queries[i:i+1])
-		near(t, fmt.Sprintf("history of %d", len(queries[i].History)), one, all[i*worldItems:(i+1)*worldItems])
+		equalBits(t, what, one, all[i*worldItems:(i+1)*worldItems])
+		r.Rank(alone, queries[i:i+1])
+		if !slices.Equal(alone[0], ranked[i]) {
+			t.Errorf("%s: ranked alone %v, in a batch %v", what, alone[0], ranked[i])
+		}
 	}
 }
 
@@ -386,15 +397,6 @@ func equalBits(t *testing.T, what string, got, want []float32) {
 	t.Helper()
 	for i := range want {
 		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-			t.Fatalf("%s: score %d is %v, want %v", what, i, got[i], want[i])
-		}
-	}
-}
-
-func near(t *testing.T, what string, got, want []float32) {
-	t.Helper()
-	for i := range got {
-		if d := math.Abs(float64(got[i] - want[i])); !(d <= 1e-5*max(1, math.Abs(float64(want[i])))) {
 			t.Fatalf("%s: score %d is %v, want %v", what, i, got[i], want[i])
 		}
 	}

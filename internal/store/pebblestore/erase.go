@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -116,8 +117,14 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("sweep: %w", classify(err))
 	}
 	swept := 0
+	var corrupt error // the first; one bad history must not keep the others
 	err = s.eachHead(ctx, it, func(user event.UserID, value []byte) error {
-		if c, err := s.parseHead(value); err != nil || c.Count > 0 {
+		c, err := s.parseHead(value)
+		if errors.Is(err, store.ErrCorrupt) {
+			corrupt = cmp.Or(corrupt, err)
+			return nil
+		}
+		if err != nil || c.Count > 0 {
 			return err
 		}
 		gone, err := s.removeExpired(user)
@@ -126,9 +133,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		}
 		return err
 	})
-	if closeErr := it.Close(); err == nil {
-		err = closeErr
-	}
+	err = errors.Join(err, it.Close(), corrupt)
 	if err != nil {
 		return swept, fmt.Errorf("sweep: %w", classify(err))
 	}

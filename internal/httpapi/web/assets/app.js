@@ -10,6 +10,7 @@ const titles = new Map(); // item id -> title, as far as they are known
 const state = {user: '', items: []};
 
 let asking; // of the question under way
+let loading; // of the stored history under way
 
 /** Asks for a prediction and shows it; a newer question takes the place of an older one. */
 async function predict() {
@@ -117,10 +118,12 @@ function append(item) {
   $('history').lastElementChild?.scrollIntoView({block: 'nearest'});
 }
 
-/** Loads what is stored of a user, newest 50, and asks for that user. */
+/** Loads what is stored of a user, newest 50, and asks for that user; a later call takes the place of an earlier one. */
 async function loadUser(user) {
+  loading?.abort();
+  loading = new AbortController();
   try {
-    const page = await ask('GET', `/v1/users/${encodeURIComponent(user)}/history?limit=50`);
+    const page = await ask('GET', `/v1/users/${encodeURIComponent(user)}/history?limit=50`, undefined, loading.signal);
     state.user = user;
     state.items = page.events.reverse().map((e) => ({id: e.item, kind: e.kind}));
     showHistory();
@@ -128,7 +131,7 @@ async function loadUser(user) {
     await nameItems();
     if (state.user === user) showHistory();
   } catch (err) {
-    showProblem($('problem'), err);
+    if (err.name !== 'AbortError') showProblem($('problem'), err);
   }
 }
 
@@ -139,8 +142,8 @@ async function nameItems() {
     try {
       const item = await ask('GET', `/v1/items/${encodeURIComponent(id)}`);
       if (item.title) titles.set(id, item.title);
-    } catch {
-      titles.set(id, id);
+    } catch (err) {
+      if (err.problem?.status === 404) titles.set(id, id); // what failed for another reason is asked for again
     }
   }));
 }
@@ -166,4 +169,10 @@ combobox($('search'), $('found'), {
   fail: (err) => showProblem($('problem'), err),
 });
 showHistory();
-predict();
+const asked = new URLSearchParams(location.search).get('user');
+if (asked) {
+  $('user').value = asked;
+  loadUser(asked);
+} else {
+  predict();
+}
