@@ -47,19 +47,13 @@ func parse(args []string, stdout, stderr io.Writer) (command runner, code int, e
 		kong.Name("trainjob"), kong.Description(description), kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exit{code}) }),
 		kong.DefaultEnvars(envPrefix), kong.Resolvers(file),
+		kong.WithBeforeResolve(func(ctx *kong.Context) error { return file.check(ctx.Model, ctx.Flags()) }),
 		// The description tells how a flag's variable is called; each line need not.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 	)
 	if err != nil {
 		return nil, exitFailed, err
-	}
-	trace, err := kong.Trace(parser, args)
-	if err != nil {
-		return nil, exitUsage, err
-	}
-	if err := file.check(parser.Model, trace.Flags()); err != nil {
-		return nil, exitUsage, err
 	}
 	defer func() { // kong leaves by Exit after --help; a test must not end with it
 		if r := recover(); r != nil {
