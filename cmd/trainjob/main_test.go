@@ -206,37 +206,6 @@ func TestGateKeepsTheCurrentVersion(t *testing.T) {
 	}
 }
 
-// What is not reported is no way around the gate, and a floor holds for a first
-// version too.
-func TestGateHasNoWayAround(t *testing.T) {
-	data, reg := world(t), t.TempDir()
-	weak := func(more ...string) []string {
-		return trainArgs(data, reg, append([]string{"--rate", "1e-9", "--epochs", "1"}, more...)...)
-	}
-	for _, tt := range []struct {
-		args []string
-		code int
-		says string
-	}{
-		{weak("--promote", "--no-baselines"), exitRefused, "that of popularity is"},
-		{weak("--min-ndcg", "0.9"), exitRefused, "below the floor of 0.9"},
-		{weak("--min-ndcg", "0.9", "--hold"), exitDone, "published"},
-		{weak(), exitDone, "nothing else can be served"}, // nobody named a floor
-	} {
-		o := trainjob(t, tt.args...)
-		if o.code != tt.code || !strings.Contains(o.errors, tt.says) {
-			t.Fatalf("%v: exit code %d, want %d saying %q\n%s", tt.args, o.code, tt.code, tt.says, o.errors)
-		}
-		if tt.says != "nothing else can be served" && o.last(t)["promoted"] != false {
-			t.Errorf("%v: it was promoted", tt.args)
-		}
-	}
-	alone := must(t, trainArgs(data, reg, "--no-baselines")...).last(t)
-	if page := readFile(t, filepath.Join(reg, alone["version"].(string), registry.ReportHTMLFile)); strings.Contains(page, "vmis-knn") {
-		t.Error("--no-baselines: the report has baselines")
-	}
-}
-
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -510,29 +479,5 @@ func TestValidateFindsDamage(t *testing.T) {
 		if o := trainjob(t, append(args, "--registry", reg)...); o.code != exitFailed || !strings.Contains(o.errors, registry.WeightsFile) {
 			t.Errorf("%v: exit code %d\n%s", args, o.code, o.errors)
 		}
-	}
-}
-
-func TestValidateSaysAFaultALineAndPruneRemovesIt(t *testing.T) {
-	data, reg := world(t), t.TempDir()
-	fit := func() string {
-		return must(t, "train", "--data", data, "--registry", reg, "--recipe", "popularity").last(t)["version"].(string)
-	}
-	current, a, b := fit(), fit(), fit()
-	for _, path := range []string{filepath.Join(a, registry.WeightsFile), filepath.Join(b, registry.VocabFile), filepath.Join(b, registry.WeightsFile)} {
-		if err := os.Truncate(filepath.Join(reg, path), 1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o := trainjob(t, "validate", "--registry", reg)
-	const advice = "roll back or promote"
-	if o.code != exitFailed || strings.Count(o.errors, "corrupt: it has 1 bytes") != 3 || strings.Count(o.errors, advice) != 1 || strings.Count(o.errors, "\n") != 5 {
-		t.Errorf("exit code %d, want a line a fault, one of advice and the sum:\n%s", o.code, o.errors)
-	}
-	if removed := must(t, "prune", "--broken", "--registry", reg).out; removed != b+"\n"+a+"\n" {
-		t.Errorf("pruned %q", removed)
-	}
-	if o := must(t, "validate", "--registry", reg); !strings.Contains(o.out, current) {
-		t.Errorf("what is whole is gone: %s", o.out)
 	}
 }

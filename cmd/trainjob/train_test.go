@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"seqrec/internal/registry"
 )
 
 // onWord calls do once, when a word is written.
@@ -48,5 +50,36 @@ func TestTwoRunsOfOneFolder(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(reg, ".work", "*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// What is not reported is no way around the gate, and a floor holds for a first
+// version too.
+func TestGateHasNoWayAround(t *testing.T) {
+	data, reg := world(t), t.TempDir()
+	weak := func(more ...string) []string {
+		return trainArgs(data, reg, append([]string{"--rate", "1e-9", "--epochs", "1"}, more...)...)
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{weak("--promote", "--no-baselines"), exitRefused, "that of popularity is"},
+		{weak("--min-ndcg", "0.9"), exitRefused, "below the floor of 0.9"},
+		{weak("--min-ndcg", "0.9", "--hold"), exitDone, "published"},
+		{weak(), exitDone, "nothing else can be served"}, // nobody named a floor
+	} {
+		o := trainjob(t, tt.args...)
+		if o.code != tt.code || !strings.Contains(o.errors, tt.says) {
+			t.Fatalf("%v: exit code %d, want %d saying %q\n%s", tt.args, o.code, tt.code, tt.says, o.errors)
+		}
+		if tt.says != "nothing else can be served" && o.last(t)["promoted"] != false {
+			t.Errorf("%v: it was promoted", tt.args)
+		}
+	}
+	alone := must(t, trainArgs(data, reg, "--no-baselines")...).last(t)
+	if page := readFile(t, filepath.Join(reg, alone["version"].(string), registry.ReportHTMLFile)); strings.Contains(page, "vmis-knn") {
+		t.Error("--no-baselines: the report has baselines")
 	}
 }
