@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh Debian machine lacks. Go itself must be there.
 #
-#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium
+#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium; Redis
 #   scripts/install-test-deps.sh race     also a C compiler, which the race detector links with
 #
 # Does nothing for what is already installed. Building and running the product needs neither.
@@ -40,6 +40,7 @@ as_root() {
 need_go
 packages=()
 have_browser || packages+=(chromium)
+command -v redis-server >/dev/null || packages+=(redis-server)
 if [ "${1:-}" = race ]; then
     have_compiler || packages+=(gcc libc6-dev)
 fi
