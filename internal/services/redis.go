@@ -18,6 +18,7 @@ type RedisOptions struct {
 	MaxMemory string   // such as "10mb"; "" means no limit. What does not fit is refused, never evicted
 	Password  string   // of the default user; "" asks for none
 	Args      []string // further arguments of redis-server, such as "--user", "reader on >secret ~* +@read"
+	Config    string   // configuration file; "" for none
 	Detached  bool     // see Spec
 }
 
@@ -64,10 +65,14 @@ func startRedis(ctx context.Context, dir, name string, opts RedisOptions, more f
 }
 
 func (r *Redis) arguments(folder string, port int) []string {
-	args := []string{
+	var args []string
+	if r.opts.Config != "" {
+		args = append(args, r.opts.Config)
+	}
+	args = append(args,
 		"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--daemonize", "no",
 		"--maxmemory-policy", "noeviction", "--appendonly", map[bool]string{true: "yes", false: "no"}[r.opts.AOF != ""],
-	}
+	)
 	if r.opts.AOF != "" {
 		args = append(args, "--appendfsync", r.opts.AOF)
 	}

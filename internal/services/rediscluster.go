@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -183,6 +185,12 @@ func (s *RedisSentinel) startSentinel(ctx context.Context, dir string, i int, op
 	watch := opts
 	watch.AOF, watch.MaxMemory, watch.Password, watch.Args = "", "", "", nil
 	name := fmt.Sprintf("sentinel-%d", i)
+	// A sentinel keeps what it learns in its configuration file, which is the first argument.
+	file := filepath.Join(dir, name+".conf")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	watch.Config = file
 	node, err := startRedis(ctx, dir, name, watch, func(*Redis) []string { return []string{"--sentinel"} })
 	if err != nil {
 		return err
