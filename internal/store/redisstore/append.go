@@ -189,8 +189,9 @@ func (a *appender) read(ctx context.Context, open []*change) (same bool, err err
 	for _, c := range open {
 		c.head = p.Get(ctx, c.key)
 	}
-	// Each command carries its own error.
-	_, _ = p.Exec(ctx)
+	if err := exec(ctx, p); err != nil {
+		return false, err
+	}
 	return a.s.settle(ctx, look)
 }
 
@@ -316,11 +317,10 @@ func (a *appender) write(ctx context.Context, planned []*change) error {
 			a.s.eval(ctx, p, c)
 		}
 	}
-	if p.Len() > 0 {
-		// Each command carries its own error.
-		_, _ = p.Exec(ctx)
+	if p.Len() == 0 {
+		return nil
 	}
-	return nil
+	return exec(ctx, p)
 }
 
 func (s *Store) eval(ctx context.Context, p redis.Cmdable, c *change) {
@@ -351,8 +351,11 @@ func (a *appender) writeAndWait(ctx context.Context, planned []*change) error {
 	var faults []error
 	for _, p := range shares {
 		waited := p.Do(ctx, "WAIT", a.s.opts.WaitReplicas, patience(ctx).Milliseconds())
-		_, _ = p.Exec(ctx)
-		got, err := waited.Int64()
+		err := exec(ctx, p)
+		var got int64
+		if err == nil {
+			got, err = waited.Int64()
+		}
 		if err == nil && got < int64(a.s.opts.WaitReplicas) {
 			err = fmt.Errorf("%d of %d replicas have the append: %w", got, a.s.opts.WaitReplicas, store.ErrUnavailable)
 		}

@@ -64,3 +64,15 @@ func classify(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// exec sends a pipeline. Each command carries its own error; the one returned is about the connection, and no command
+// has been answered.
+func exec(ctx context.Context, p redis.Pipeliner) error {
+	cmds, err := p.Exec(ctx)
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return nil
+		}
+	}
+	return err
+}

@@ -63,7 +63,7 @@ func (s *Store) settle(ctx context.Context, l *look) (bool, error) {
 			return false, fmt.Errorf("read dictionary: %w", err)
 		}
 	}
-	if meta == l.known && l.items.holds(item) && l.kinds.holds(kind) {
+	if meta != "" && meta == l.known && l.items.holds(item) && l.kinds.holds(kind) {
 		s.identity.mu.Lock()
 		s.identity.checked = s.opts.Now()
 		s.identity.mu.Unlock()
@@ -97,8 +97,9 @@ func (s *Store) create(ctx context.Context) (string, error) {
 func (s *Store) checkIdentity(ctx context.Context) error {
 	p := s.client.Pipeline()
 	l := s.ask(ctx, p)
-	// The commands carry their own errors.
-	_, _ = p.Exec(ctx)
+	if err := exec(ctx, p); err != nil {
+		return err
+	}
 	_, err := s.settle(ctx, l)
 	return err
 }

@@ -73,8 +73,9 @@ func (s *Store) readHead(ctx context.Context, key string) ([]byte, error) {
 	p := s.client.Pipeline()
 	look := s.ask(ctx, p)
 	head := p.Get(ctx, key)
-	// Each command carries its own error.
-	_, _ = p.Exec(ctx)
+	if err := exec(ctx, p); err != nil {
+		return nil, err
+	}
 	if _, err := s.settle(ctx, look); err != nil {
 		return nil, err
 	}
@@ -116,8 +117,9 @@ type whole struct {
 func (s *Store) whole(ctx context.Context, key string) (*whole, error) {
 	p := s.client.TxPipeline()
 	head, sealed := p.Get(ctx, key), p.HGetAll(ctx, s.keys.sealed(key))
-	// Each command carries its own error.
-	_, _ = p.Exec(ctx)
+	if err := exec(ctx, p); err != nil {
+		return nil, err
+	}
 	value, err := found(head)
 	if err != nil || value == nil {
 		return &whole{}, err
@@ -388,7 +390,9 @@ func (s *Store) scan(ctx context.Context, node *redis.Client, cursor uint64) ([]
 	for i, key := range found {
 		heads[i] = p.Get(ctx, key)
 	}
-	_, _ = p.Exec(ctx)
+	if err := exec(ctx, p); err != nil {
+		return nil, 0, err
+	}
 	var users []event.UserID
 	for i, key := range found {
 		value, err := heads[i].Bytes()
