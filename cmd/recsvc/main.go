@@ -56,6 +56,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Invent a world, train on it, serve it: everything in under a minute."`
 	Bench   benchCmd   `cmd:"" help:"Load a running service and print latency and throughput."`
 	Copy    copyCmd    `cmd:"" help:"Copy histories and items of one store to another, also while it is written."`
+	Plan    planCmd    `cmd:"" help:"Predict the memory that Redis needs for so many users and events."`
 	Digest  digestCmd  `cmd:"" help:"Sum up what a store holds, so that two can be compared."`
 	Config  configCmd  `cmd:"" help:"Show or check the configuration."`
 	Version versionCmd `cmd:"" help:"Print version, Go and instruction set."`
