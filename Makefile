@@ -98,6 +98,22 @@ bench-speed: build ## kernels, training, encoding, top-k, then REST and ingest; 
 bench-faults: build ## kill -9, model swaps under load, allocations; writes docs/benchmarks.md
 	bin/recsvc bench faults
 
+# Where services-up notes what it has started.
+SERVICES ?= $(or $(TMPDIR),/tmp)/seqrec-services.env
+
+.PHONY: services-up
+services-up: ## real servers on free ports, with data in a temporary folder, to play with
+	scripts/install-test-deps.sh
+	go run ./tools/services up $(SERVICES)
+
+.PHONY: services-down
+services-down: ## end them
+	go run ./tools/services down $(SERVICES)
+
+.PHONY: bench-redis
+bench-redis: build ## memory, latency and absence of Redis; writes docs/benchmarks.md
+	bin/recsvc bench redis
+
 .PHONY: ci
 ci: ## what continuous integration runs
 	.ci/run

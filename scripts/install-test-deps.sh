@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh Debian machine lacks. Go itself must be there.
 #
-#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium
+#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium; Redis
 #   scripts/install-test-deps.sh race     also a C compiler, which the race detector links with
 #
 # SEQREC_SKIP_BROWSER=1 leaves the browser out; the page's test is skipped then.
@@ -42,6 +42,7 @@ as_root() {
 need_go
 packages=()
 [ -n "${SEQREC_SKIP_BROWSER:-}" ] || have_browser || packages+=(chromium)
+command -v redis-server >/dev/null || packages+=(redis-server)
 if [ "${1:-}" = race ]; then
     have_compiler || packages+=(gcc libc6-dev)
 fi

@@ -24,6 +24,7 @@ type benchCmd struct {
 	Swap    benchSwapCmd    `cmd:"" help:"Promote two versions back and forth under load: swap-errors, swap-p99-ratio, swap-rss-growth."`
 	Kill    benchKillCmd    `cmd:"" help:"kill -9 a service of our own while it takes events in, then count: kill-lost, kill-doubled."`
 	Allocs  benchAllocsCmd  `cmd:"" help:"Heap allocations of one prediction after warm-up: allocs-predict."`
+	Redis   benchRedisCmd   `cmd:"" help:"Histories in a Redis of our own: redis-gib, plan-error, redis-predict-p50, redis-predict-p99, redis-away."`
 	Speed   benchSpeedCmd   `cmd:"" help:"predict and events on a service of our own."`
 	Faults  benchFaultsCmd  `cmd:"" help:"kill, swap and allocs on services of our own."`
 }

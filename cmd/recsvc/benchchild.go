@@ -96,8 +96,9 @@ func newChildDir(versions int) (d childDir, names []string, err error) {
 	return d, names, nil
 }
 
-// start runs `serve` on the folder and waits until it listens with a model.
-func (d childDir) start(ctx context.Context) (*child, error) {
+// start runs `serve` on the folder, with more flags if any, and waits until it
+// listens with a model.
+func (d childDir) start(ctx context.Context, more ...string) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -107,8 +108,9 @@ func (d childDir) start(ctx context.Context) (*child, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	c := &child{logs: logs, done: make(chan error, 1)}
-	c.cmd = exec.CommandContext(ctx, exe, "serve", "--registry", d.registry(), "--store", filepath.Join(string(d), "store"),
-		"--listen-data=127.0.0.1:0", "--listen-admin=127.0.0.1:0", "--listen-probes=127.0.0.1:0", "--drain-delay=0s", "--log-format=json")
+	args := append([]string{"serve", "--registry", d.registry(), "--store", filepath.Join(string(d), "store"),
+		"--listen-data=127.0.0.1:0", "--listen-admin=127.0.0.1:0", "--listen-probes=127.0.0.1:0", "--drain-delay=0s", "--log-format=json"}, more...)
+	c.cmd = exec.CommandContext(ctx, exe, args...)
 	out, err := c.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start service: %w", err)

@@ -27,6 +27,7 @@ type Config struct {
 	Limits  LimitsConfig  `embed:"" prefix:"limits-" group:"Limits"`
 	Model   ModelConfig   `embed:"" prefix:"model-" group:"Answering"`
 	History HistoryConfig `embed:"" prefix:"history-" group:"Histories"`
+	Redis   RedisConfig   `embed:"" prefix:"redis-" group:"Histories in Redis"`
 	Log     LogConfig     `embed:"" prefix:"log-" group:"Logs"`
 	Drain   DrainConfig   `embed:"" prefix:"drain-" group:"Ending"`
 }
@@ -125,6 +126,14 @@ func (c *Config) Validate() error {
 	}
 	if c.Auth.Key != "" && c.Auth.KeyFile != "" {
 		add("auth.key", "must not be set together with auth.key_file")
+	}
+	c.Redis.faults(add)
+	if len(faults) == 0 && len(c.Redis.Addresses) > 0 {
+		if o, err := c.redis(); err != nil {
+			faults = append(faults, err)
+		} else if err := o.Validate(); err != nil {
+			add("redis", "%v", err)
+		}
 	}
 	if len(faults) == 0 {
 		faults = append(faults, c.recommend().Validate(), c.http().Validate(), c.pebble().Validate())

@@ -217,11 +217,12 @@ func (d *demo) pick() int {
 
 // answer is the part of a prediction that the demo shows.
 type answer struct {
-	Model   struct{ Name, Version string }
-	Items   []answerItem
-	History struct{ Used int }
-	Rung    string
-	Took    float64 `json:"took_ms"`
+	Model    struct{ Name, Version string }
+	Items    []answerItem
+	History  struct{ Used int }
+	Rung     string
+	Degraded *string
+	Took     float64 `json:"took_ms"`
 }
 
 type answerItem struct {

@@ -55,6 +55,9 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve the current model of a registry."`
 	Demo    demoCmd    `cmd:"" help:"Invent a world, train on it, serve it: everything in under a minute."`
 	Bench   benchCmd   `cmd:"" help:"Load a running service and print latency and throughput."`
+	Copy    copyCmd    `cmd:"" help:"Copy histories and items of one store to another, also while it is written."`
+	Plan    planCmd    `cmd:"" help:"Predict the memory that Redis needs for so many users and events."`
+	Digest  digestCmd  `cmd:"" help:"Sum up what a store holds, so that two can be compared."`
 	Config  configCmd  `cmd:"" help:"Show or check the configuration."`
 	Version versionCmd `cmd:"" help:"Print version, Go and instruction set."`
 }
@@ -110,7 +113,7 @@ func (m *Main) ParseFlags(args []string) (err error) {
 		kong.Name("recsvc"), kong.Description(about),
 		kong.Writers(m.Stdout, m.Stderr), kong.Exit(func(code int) { panic(errExit(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
-		kong.Resolvers(found),
+		kong.Resolvers(found), kong.Vars{"store": storeHelp},
 	)
 	if err != nil {
 		return fmt.Errorf("build command line: %w", err)

@@ -253,6 +253,7 @@ func TestBenches(t *testing.T) {
 		{[]string{"swap", "--swaps=3", "--every=1ms", "--history=20"}, []string{"swap-errors", "swap-p99-ratio", "swap-rss-growth"}, []string{"swap-errors"}},
 		{[]string{"kill", "--kills=2", "--events=3000"}, []string{"kill-lost", "kill-doubled"}, []string{"kill-lost", "kill-doubled"}},
 		{[]string{"allocs"}, []string{"allocs-predict"}, []string{"allocs-predict"}},
+		{[]string{"redis", "--users=300", "--time=1s", "--away=1s"}, []string{"redis-gib", "plan-error", "redis-predict-p50", "redis-predict-p99", "redis-away"}, []string{"redis-away"}},
 	} {
 		t.Run(c.args[0], func(t *testing.T) {
 			page := filepath.Join(t.TempDir(), "benchmarks.md")

@@ -20,14 +20,14 @@ import (
 	"seqrec/internal/kernel"
 	"seqrec/internal/recommend"
 	"seqrec/internal/registry"
-	"seqrec/internal/store/pebblestore"
+	"seqrec/internal/store"
 )
 
 // server is the running service: store, model and three listeners.
 type server struct {
 	cfg     Config
 	log     *slog.Logger
-	store   *pebblestore.Store
+	store   store.Store
 	service *recommend.Service
 	api     *httpapi.Server
 	planes  []*plane // data, admin, probes
@@ -69,7 +69,7 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 		return nil, err
 	}
 	metrics := prometheus.NewRegistry()
-	if err := s.open(metrics); err != nil {
+	if err := s.open(ctx, metrics); err != nil {
 		return nil, err
 	}
 	s.api, err = httpapi.New(httpapi.Options{Service: s.service, Config: cfg.http(), Keys: keys, Log: log, Registry: metrics})
@@ -89,11 +89,13 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 }
 
 // open opens what the service stands on.
-func (s *server) open(metrics *prometheus.Registry) (err error) {
-	opts := s.cfg.pebble()
-	opts.Logger = s.log
-	if s.store, err = pebblestore.Open(s.cfg.Store, opts); err != nil {
-		return fmt.Errorf("open store %s: %w", s.cfg.Store, err)
+func (s *server) open(ctx context.Context, metrics *prometheus.Registry) (err error) {
+	if s.store, err = openStore(ctx, &s.cfg, metrics, s.log); err != nil {
+		return err
+	}
+	counted, err := newCounted(s.store, metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
 	}
 	reg, err := registry.Open(s.cfg.Registry)
 	if err != nil {
@@ -103,12 +105,9 @@ func (s *server) open(metrics *prometheus.Registry) (err error) {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	if err := storeMetrics(metrics, s.store); err != nil {
-		return fmt.Errorf("register metrics: %w", err)
-	}
 	rc := s.cfg.recommend()
 	rc.Observer, rc.Log, rc.NewID = watch, s.log, rand.Text
-	s.service, err = recommend.New(rc, storage{s.store}, recommend.FromRegistry(reg))
+	s.service, err = recommend.New(rc, storage{counted}, recommend.FromRegistry(reg))
 	return err
 }
 

@@ -37,7 +37,34 @@ var (
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
+	// ErrUnavailable: the server behind the store is slow or absent. The same call may succeed later.
+	ErrUnavailable = errors.New("store does not answer")
+	// ErrFull: the server behind the store has no room for more.
+	ErrFull = errors.New("store is full")
+	// ErrDenied: the server behind the store refuses our name, password or rights.
+	ErrDenied = errors.New("store denies access")
+	// ErrReadOnly: the server behind the store takes no writes.
+	ErrReadOnly = errors.New("store is read-only")
 )
+
+// Reason names the cause of an error of a store in one word, for metrics: "invalid", "cursor", "not_found", "corrupt",
+// "newer_format", "closed", "unavailable", "full", "denied", "read_only", "cancelled", "timeout", or "other". Of nil it
+// is "".
+func Reason(err error) string {
+	for _, r := range []struct {
+		err  error
+		name string
+	}{
+		{ErrInvalid, "invalid"}, {ErrCursor, "cursor"}, {ErrNotFound, "not_found"}, {ErrNewerFormat, "newer_format"},
+		{ErrCorrupt, "corrupt"}, {ErrClosed, "closed"}, {ErrFull, "full"}, {ErrDenied, "denied"}, {ErrReadOnly, "read_only"},
+		{ErrUnavailable, "unavailable"}, {context.Canceled, "cancelled"}, {context.DeadlineExceeded, "timeout"}, {err, "other"},
+	} {
+		if err != nil && errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return ""
+}
 
 // Store is all of it. Consumers should ask for the narrowest interface that serves them.
 // All methods may be called concurrently. After Close they return ErrClosed.

@@ -233,7 +233,7 @@ func (s *Store) settle() error {
 
 // stripe returns the lock of a user.
 func (s *Store) stripe(user event.UserID) int {
-	return int(maphash.String(s.items.seed, string(user)) % stripes)
+	return int(maphash.String(s.seed, string(user)) % stripes)
 }
 
 // lock takes the locks of all users of a.rows, in the one order that all callers keep.

@@ -1,12 +1,7 @@
 package pebblestore
 
 import (
-	"encoding/binary"
-	"fmt"
-	"hash/crc32"
-
 	"seqrec/internal/event"
-	"seqrec/internal/store"
 )
 
 // The key space. Ids hold no zero byte, so a zero byte ends them.
@@ -44,27 +39,3 @@ func receiptKey(id string) []byte { return append([]byte{receiptSpace}, id...) }
 
 // metaVersion is the version of the key space and of the meta record.
 const metaVersion = 1
-
-// appendMeta writes the meta record: "seqrec", version, secret, checksum (CRC-32C, little-endian).
-func appendMeta(dst []byte, secret *store.Secret) []byte {
-	start := len(dst)
-	dst = append(dst, "seqrec"...)
-	dst = append(dst, metaVersion)
-	dst = append(dst, secret[:]...)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], crc32.MakeTable(crc32.Castagnoli)))
-}
-
-func parseMeta(data []byte) (store.Secret, error) {
-	var secret store.Secret
-	if len(data) < 7 || string(data[:6]) != "seqrec" {
-		return secret, fmt.Errorf("not a store of ours: %w", store.ErrCorrupt)
-	}
-	if data[6] > metaVersion {
-		return secret, fmt.Errorf("store format %d: %w", data[6], store.ErrNewerFormat)
-	}
-	copy(secret[:], data[7:])
-	if string(appendMeta(nil, &secret)) != string(data) {
-		return secret, fmt.Errorf("checksum: %w", store.ErrCorrupt)
-	}
-	return secret, nil
-}

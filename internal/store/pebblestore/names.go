@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math"
-	"math/bits"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,35 +23,21 @@ const (
 	kindCache = 1 << 10
 )
 
-// names is a dictionary: names get small numbers at first sight and keep them for ever. The numbers are dense, so the
-// caches are plain tables with one place for each number (modulo their size) and each hash of a name. A newcomer takes
-// the place of whoever was there, which bounds memory and needs no lock to read.
+// names is a dictionary: names get small numbers at first sight and keep them for ever.
 type names struct {
 	db    *pebble.DB
 	space byte
+	cache *store.NameCache
 
 	mu   sync.Mutex // held while numbers are given out
 	next uint32
 
-	byNumber []atomic.Pointer[named]
-	byName   []atomic.Pointer[named]
-	seed     maphash.Seed
-	misses   atomic.Uint64
-}
-
-// named is one entry of the dictionary.
-type named struct {
-	number uint32
-	name   string
+	misses atomic.Uint64
 }
 
 // loadNames opens a dictionary with a cache of at least size entries.
 func loadNames(db *pebble.DB, space byte, size int) (*names, error) {
-	slots := 1 << bits.Len(uint(max(size, 2)-1))
-	d := &names{
-		db: db, space: space, seed: maphash.MakeSeed(),
-		byNumber: make([]atomic.Pointer[named], slots), byName: make([]atomic.Pointer[named], 2*slots),
-	}
+	d := &names{db: db, space: space, cache: store.NewNameCache(size)}
 	last := d.numberKey(nil, math.MaxUint32)
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: d.numberKey(nil, 0), UpperBound: append(last, 0)})
 	if err != nil {
@@ -79,19 +63,10 @@ func (d *names) nameKey(dst []byte, name string) []byte {
 	return append(append(dst, nameSpace, d.space, 's'), name...)
 }
 
-func (d *names) slot(name string) *atomic.Pointer[named] {
-	return &d.byName[maphash.String(d.seed, name)&uint64(len(d.byName)-1)]
-}
-
-func (d *names) remember(e *named) {
-	d.byNumber[e.number&uint32(len(d.byNumber)-1)].Store(e)
-	d.slot(e.name).Store(e)
-}
-
 // name returns the name of a number. Errors: store.ErrCorrupt if the number was never given out.
 func (d *names) name(n uint32) (string, error) {
-	if e := d.byNumber[n&uint32(len(d.byNumber)-1)].Load(); e != nil && e.number == n {
-		return e.name, nil
+	if name, ok := d.cache.Name(n); ok {
+		return name, nil
 	}
 	d.misses.Add(1)
 	value, closer, err := d.db.Get(d.numberKey(make([]byte, 0, 16), n))
@@ -100,19 +75,19 @@ func (d *names) name(n uint32) (string, error) {
 	} else if err != nil {
 		return "", fmt.Errorf("read dictionary number %d: %w", n, classify(err))
 	}
-	e := &named{number: n, name: string(value)}
+	name := string(value)
 	closer.Close()
-	if detail := event.CheckID(e.name); detail != "" {
+	if detail := event.CheckID(name); detail != "" {
 		return "", fmt.Errorf("dictionary name of %d %s: %w", n, detail, store.ErrCorrupt)
 	}
-	d.remember(e)
-	return e.name, nil
+	d.cache.Add(n, name)
+	return name, nil
 }
 
 // number returns the number of a name and whether it has one.
 func (d *names) number(name string) (uint32, bool, error) {
-	if e := d.slot(name).Load(); e != nil && e.name == name {
-		return e.number, true, nil
+	if n, ok := d.cache.Number(name); ok {
+		return n, true, nil
 	}
 	d.misses.Add(1)
 	return d.stored(name)
@@ -130,9 +105,9 @@ func (d *names) stored(name string) (uint32, bool, error) {
 	if len(value) != 4 {
 		return 0, false, fmt.Errorf("dictionary number of %q has %d bytes: %w", name, len(value), store.ErrCorrupt)
 	}
-	e := &named{number: binary.BigEndian.Uint32(value), name: strings.Clone(name)}
-	d.remember(e)
-	return e.number, true, nil
+	n := binary.BigEndian.Uint32(value)
+	d.cache.Add(n, strings.Clone(name))
+	return n, true, nil
 }
 
 // assign gives numbers to those of the names that have none. The new entries are in the log before anyone can see them,
@@ -145,9 +120,9 @@ func (d *names) assign(list []string) error {
 	defer d.mu.Unlock()
 	b := d.db.NewBatch()
 	defer b.Close()
-	fresh := make(map[string]*named, len(list))
+	fresh := make(map[string]uint32, len(list))
 	for _, name := range list {
-		if fresh[name] != nil {
+		if _, given := fresh[name]; given {
 			continue
 		}
 		if _, found, err := d.stored(name); err != nil {
@@ -158,12 +133,11 @@ func (d *names) assign(list []string) error {
 		if d.next == math.MaxUint32 {
 			return fmt.Errorf("dictionary is full at %d names", d.next)
 		}
-		e := &named{number: d.next, name: strings.Clone(name)} // the caller's may be part of a large body
-		d.next++
-		fresh[name] = e
 		// A batch in memory takes every write.
-		_ = b.Set(d.numberKey(nil, e.number), []byte(name), nil)
-		_ = b.Set(d.nameKey(nil, name), binary.BigEndian.AppendUint32(nil, e.number), nil)
+		_ = b.Set(d.numberKey(nil, d.next), []byte(name), nil)
+		_ = b.Set(d.nameKey(nil, name), binary.BigEndian.AppendUint32(nil, d.next), nil)
+		fresh[strings.Clone(name)] = d.next // the caller's may be part of a large body
+		d.next++
 	}
 	if len(fresh) == 0 {
 		return nil
@@ -171,8 +145,8 @@ func (d *names) assign(list []string) error {
 	if err := d.db.Apply(b, pebble.NoSync); err != nil {
 		return fmt.Errorf("write dictionary: %w", err)
 	}
-	for _, e := range fresh {
-		d.remember(e)
+	for name, n := range fresh {
+		d.cache.Add(n, name)
 	}
 	return nil
 }

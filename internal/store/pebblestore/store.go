@@ -18,6 +18,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -107,6 +108,7 @@ type Store struct {
 	items  *names
 	kinds  *names
 
+	seed      maphash.Seed        // of the hash that spreads users over their locks
 	users     [stripes]sync.Mutex // each guards the histories of the users that hash to it
 	pending   atomic.Int64        // commits that readers can see and that are not yet synced
 	appenders sync.Pool           // *appender
@@ -127,7 +129,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w: %w", dir, store.ErrInvalid, err)
 	}
-	s := &Store{opts: opts.withDefaults()}
+	s := &Store{opts: opts.withDefaults(), seed: maphash.MakeSeed()}
 	s.layout = store.Layout{Tail: tail, Seal: seal, Cap: s.opts.Cap, TTL: s.opts.TTL}
 	s.appenders.New = func() any { return newAppender(s) }
 	s.readers.New = func() any { return new([]store.Entry) }
@@ -192,7 +194,7 @@ func (s *Store) load() error {
 	value, closer, err := s.db.Get(metaKey)
 	switch {
 	case err == nil:
-		s.secret, err = parseMeta(value)
+		s.secret, err = store.ParseMeta(value, metaVersion)
 		closer.Close()
 	case errors.Is(err, pebble.ErrNotFound):
 		err = s.create()
@@ -227,7 +229,7 @@ func (s *Store) create() error {
 		return fmt.Errorf("the directory holds data of something else: %w", store.ErrCorrupt)
 	}
 	rand.Read(s.secret[:])
-	return s.db.Set(metaKey, appendMeta(nil, &s.secret), pebble.Sync)
+	return s.db.Set(metaKey, store.AppendMeta(nil, metaVersion, &s.secret), pebble.Sync)
 }
 
 // enter starts a call; every call that got nil ends with s.calls.Done.

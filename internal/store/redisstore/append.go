@@ -1,0 +1,395 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"seqrec/internal/event"
+	"seqrec/internal/store"
+)
+
+const (
+	// maxPiece is the number of events that one round takes; a longer Append is cut.
+	maxPiece = 4096
+	// maxRounds is how often the plan of a history is made anew because another writer was faster.
+	maxRounds = 100
+	// maxPause bounds the random pause between two rounds.
+	maxPause = 20 * time.Millisecond
+)
+
+// Append implements store.Histories. Users whose history cannot be read do not keep the others from being stored.
+func (s *Store) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+	var total store.Result
+	for i, e := range events {
+		if faults := e.Validate(time.Time{}); faults != nil {
+			return total, fmt.Errorf("append: %w: event %d: %w", store.ErrInvalid, i, &event.InvalidError{Faults: faults})
+		}
+	}
+	for first := true; first || len(events) > 0; first = false {
+		piece := events[:min(len(events), maxPiece)]
+		events = events[len(piece):]
+		err := s.call(ctx, "append", s.opts.WriteTimeout, func(ctx context.Context) error {
+			a := appender{s: s}
+			err := a.append(ctx, piece)
+			total.Accepted += a.total.Accepted
+			total.Duplicate += a.total.Duplicate
+			total.Dropped += a.total.Dropped
+			s.counters.add(a.total)
+			return err
+		})
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// appender does the work of one piece of an Append.
+type appender struct {
+	s      *Store
+	names  lookup
+	editor store.Editor
+	total  store.Result
+	rows   []row
+}
+
+// row is an event with its numbers.
+type row struct {
+	event event.Event
+	entry store.Entry
+}
+
+// change is what is new for one user, and how it is to be written.
+type change struct {
+	rows   []row // sorted
+	key    string
+	head   *redis.StringCmd
+	result store.Result
+	args   []any // of appendScript; nil when nothing changes
+	done   *redis.Cmd
+}
+
+// append stores at most maxPiece valid events.
+func (a *appender) append(ctx context.Context, events []event.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	a.names = lookup{ctx, a.s.items, a.s.kinds}
+	a.editor = store.Editor{Layout: a.s.layout, Names: &a.names}
+	open, generation, err := a.changes(ctx, events)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for round := 0; len(open) > 0; round++ {
+		if round == maxRounds {
+			return fmt.Errorf("%d histories changed under each of %d plans: %w", len(open), round, store.ErrUnavailable)
+		}
+		if err := pause(ctx, round); err != nil {
+			return err
+		}
+		same, err := a.read(ctx, open)
+		if err != nil {
+			return err
+		}
+		if !same || a.s.generation() != generation {
+			if open, generation, err = a.changes(ctx, remaining(open)); err != nil {
+				return err
+			}
+			continue
+		}
+		if open, err = a.round(ctx, open, &faults); err != nil {
+			return err
+		}
+		a.s.counters.conflicts.Add(uint64(len(open)))
+	}
+	return errors.Join(faults...)
+}
+
+// pause keeps writers that met once from meeting again.
+func pause(ctx context.Context, round int) error {
+	if round == 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(mathrand.N(min(time.Duration(round)*time.Millisecond, maxPause)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// remaining returns the events of changes.
+func remaining(open []*change) []event.Event {
+	var out []event.Event
+	for _, c := range open {
+		for _, r := range c.rows {
+			out = append(out, r.event)
+		}
+	}
+	return out
+}
+
+// changes gives numbers to the events and sorts them into one change for each user. The numbers hold for the generation
+// that it returns.
+func (a *appender) changes(ctx context.Context, events []event.Event) ([]*change, uint64, error) {
+	generation := a.s.generation()
+	items, kinds := make([]string, len(events)), make([]string, len(events))
+	for i, e := range events {
+		e = e.Canonical()
+		items[i], kinds[i] = string(e.Item), string(e.Kind)
+	}
+	kindOf, err := a.s.kindNumbers(ctx, kinds)
+	if err != nil {
+		return nil, 0, err
+	}
+	itemOf, err := a.s.items.numbers(ctx, items)
+	if err != nil {
+		return nil, 0, err
+	}
+	a.rows = make([]row, len(events))
+	for i, e := range events {
+		a.rows[i] = row{e.Canonical(), store.Entry{Time: e.Time, Item: itemOf[items[i]], Kind: kindOf[kinds[i]]}}
+	}
+	slices.SortFunc(a.rows, func(x, y row) int { return event.Compare(x.event, y.event) })
+	var out []*change
+	for rows := a.rows; len(rows) > 0; {
+		n := 1
+		for n < len(rows) && rows[n].event.User == rows[0].event.User {
+			n++
+		}
+		out = append(out, &change{rows: rows[:n:n], key: a.s.keys.head(rows[0].event.User)})
+		rows = rows[n:]
+	}
+	return out, generation, nil
+}
+
+// kindNumbers is numbers of the dictionary of kinds, in which 0 is the default kind, because the packed form says so.
+func (s *Store) kindNumbers(ctx context.Context, kinds []string) (map[string]uint32, error) {
+	out, err := s.kinds.numbers(ctx, append([]string{string(event.DefaultKind)}, kinds...))
+	if err == nil && out[string(event.DefaultKind)] != 0 {
+		err = fmt.Errorf("dictionary %s: kind %q has number %d, not 0: %w", s.kinds.byName, event.DefaultKind, out[string(event.DefaultKind)], store.ErrCorrupt)
+	}
+	return out, err
+}
+
+// read reads the heads of all users, and whether the numbers still hold.
+func (a *appender) read(ctx context.Context, open []*change) (same bool, err error) {
+	p := a.s.client.Pipeline()
+	look := a.s.ask(ctx, p)
+	for _, c := range open {
+		c.head = p.Get(ctx, c.key)
+	}
+	if err := exec(ctx, p); err != nil {
+		return false, err
+	}
+	return a.s.settle(ctx, look)
+}
+
+// round plans and writes all changes once and returns those that another writer has overtaken. Faults of single users go
+// to faults; an error ends the append.
+func (a *appender) round(ctx context.Context, open []*change, faults *[]error) ([]*change, error) {
+	var planned []*change
+	now := a.s.opts.Now()
+	for _, c := range open {
+		if err := a.plan(ctx, c, now); err != nil {
+			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewerFormat) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+				return nil, err
+			}
+			*faults = append(*faults, fmt.Errorf("history of a user: %w", classify(ctx, err)))
+			continue
+		}
+		planned = append(planned, c)
+	}
+	if err := a.write(ctx, planned); err != nil {
+		return nil, err
+	}
+	var overtaken []*change
+	for _, c := range planned {
+		if c.args == nil {
+			a.count(c)
+			continue
+		}
+		switch done, err := c.done.Int(); {
+		case redis.HasErrorPrefix(err, "NOSCRIPT"):
+			if err := a.s.loadScripts(ctx); err != nil {
+				return nil, err
+			}
+			overtaken = append(overtaken, c)
+		case err != nil:
+			if err = a.s.moved(ctx, err); !errors.Is(err, errMoved) {
+				return nil, fmt.Errorf("write history: %w", err)
+			}
+			overtaken = append(overtaken, c)
+		case done == 0:
+			overtaken = append(overtaken, c)
+		default:
+			a.count(c)
+		}
+	}
+	return overtaken, nil
+}
+
+func (a *appender) count(c *change) {
+	a.total.Accepted += c.result.Accepted
+	a.total.Duplicate += c.result.Duplicate
+	a.total.Dropped += c.result.Dropped
+}
+
+// plan turns the new events of a user into arguments of the script.
+func (a *appender) plan(ctx context.Context, c *change, now time.Time) error {
+	head, err := c.head.Bytes()
+	stored := err == nil
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	if stored && head == nil {
+		head = []byte{}
+	}
+	in := make([]store.Entry, len(c.rows))
+	for i := range c.rows {
+		in[i] = c.rows[i].entry
+	}
+	sealed := sealedReader{s: a.s, ctx: ctx, key: a.s.keys.sealed(c.key)}
+	edit, result, err := a.editor.Apply(head, &sealed, in, now)
+	if err != nil {
+		return err
+	}
+	c.result, c.args = result, nil
+	if edit.Head != nil {
+		c.args, err = a.arguments(head, &sealed, edit)
+	}
+	return err
+}
+
+// arguments are those of appendScript. They copy the edit, whose memory the next plan takes.
+func (a *appender) arguments(head []byte, sealed *sealedReader, edit *store.Edit) ([]any, error) {
+	after, err := store.ParseChunk(edit.Head)
+	if err != nil {
+		return nil, err
+	}
+	flag := func(b bool) string {
+		if b {
+			return "1"
+		}
+		return ""
+	}
+	revision := ""
+	if edit.Clear || len(edit.Delete)+len(edit.Put) > 0 {
+		revision = rand.Text()[:10]
+	}
+	if after.Head.Older == 0 {
+		revision = "" // the script removes them all
+	}
+	args := []any{
+		head, slices.Clone(edit.Head), a.s.lifetime().Milliseconds(), flag(sealed.loaded), sealed.revision, revision,
+		flag(edit.Clear), flag(after.Head.Older > 0), len(edit.Delete),
+	}
+	for _, key := range edit.Delete {
+		args = append(args, slices.Clone(key))
+	}
+	for _, r := range edit.Put {
+		args = append(args, slices.Clone(r.Key), slices.Clone(r.Value))
+	}
+	return args, nil
+}
+
+// lifetime is after what time Redis may remove a history: heads count in minutes, rounded up.
+func (s *Store) lifetime() time.Duration { return s.opts.TTL + time.Minute }
+
+// write sends all planned changes in one pipeline, or in one for each node if replicas are waited for.
+func (a *appender) write(ctx context.Context, planned []*change) error {
+	if a.s.opts.WaitReplicas > 0 {
+		return a.writeAndWait(ctx, planned)
+	}
+	p := a.s.client.Pipeline()
+	for _, c := range planned {
+		if c.args != nil {
+			a.s.eval(ctx, p, c)
+		}
+	}
+	if p.Len() == 0 {
+		return nil
+	}
+	return exec(ctx, p)
+}
+
+func (s *Store) eval(ctx context.Context, p redis.Cmdable, c *change) {
+	c.done = p.EvalSha(ctx, appendScript.Hash(), []string{c.key, s.keys.sealed(c.key)}, c.args...)
+}
+
+// writeAndWait writes each node's share on one connection and waits there: WAIT is about the writes of its connection.
+// A history that does not change is touched, since whoever wrote it may still be waiting.
+func (a *appender) writeAndWait(ctx context.Context, planned []*change) error {
+	shares := map[*redis.Client]redis.Pipeliner{}
+	for _, c := range planned {
+		node, err := a.s.node(ctx, c.key)
+		if err != nil {
+			return err
+		}
+		p := shares[node]
+		if p == nil {
+			p = node.Pipeline()
+			shares[node] = p
+		}
+		if c.args != nil {
+			a.s.eval(ctx, p, c)
+		} else {
+			p.PExpire(ctx, c.key, a.s.lifetime())
+		}
+	}
+	// One after the other: waiting overlaps, since a replica that has the last share mostly has the first.
+	var faults []error
+	for _, p := range shares {
+		waited := p.Do(ctx, "WAIT", a.s.opts.WaitReplicas, patience(ctx).Milliseconds())
+		err := exec(ctx, p)
+		var got int64
+		if err == nil {
+			got, err = waited.Int64()
+		}
+		if err == nil && got < int64(a.s.opts.WaitReplicas) {
+			err = fmt.Errorf("%d of %d replicas have the append: %w", got, a.s.opts.WaitReplicas, store.ErrUnavailable)
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// sealedReader is store.Sealed for one user. It reads all sealed chunks when the first is needed.
+type sealedReader struct {
+	s        *Store
+	ctx      context.Context //nolint:containedctx // store.Sealed has no room for it, and the reader outlives nothing
+	key      string
+	loaded   bool
+	revision string
+	chunks   []store.Record
+}
+
+// Cover implements store.Sealed.
+func (r *sealedReader) Cover(key []byte) (chunkKey, value, next []byte, err error) {
+	if !r.loaded {
+		all, err := r.s.client.HGetAll(r.ctx, r.key).Result()
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("read older chunks: %w", err)
+		}
+		r.loaded, r.revision = true, all[revisionField]
+		r.chunks = sortedChunks(all)
+	}
+	if len(r.chunks) == 0 {
+		return nil, nil, nil, nil
+	}
+	at := max(after(r.chunks, key)-1, 0)
+	if at+1 < len(r.chunks) {
+		next = r.chunks[at+1].Key
+	}
+	return r.chunks[at].Key, r.chunks[at].Value, next, nil
+}

@@ -1,0 +1,127 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"seqrec/internal/event"
+	"seqrec/internal/store"
+)
+
+// Erase implements store.Erasures. It also removes a history that can no longer be read; its events count as 0 then. The
+// receipt is written once the history is gone: after an error between the two, erasing again leaves one over 0 events.
+func (s *Store) Erase(ctx context.Context, user event.UserID) (r store.Receipt, err error) {
+	if err := checkUser(user); err != nil {
+		return r, fmt.Errorf("erase: %w", err)
+	}
+	err = s.call(ctx, "erase", s.opts.WriteTimeout, func(ctx context.Context) error {
+		secret, err := s.secret(ctx)
+		if err != nil {
+			return err
+		}
+		r = store.Receipt{ID: rand.Text(), UserHash: secret.UserHash(user), At: s.opts.Now().UTC().Truncate(time.Millisecond)}
+		if r.Events, err = s.remove(ctx, user); err != nil {
+			return err
+		}
+		record, err := store.EncodeReceipt(r)
+		if err != nil {
+			return err
+		}
+		if err := s.client.HSet(ctx, s.keys.shared("e"), r.ID, record).Err(); err != nil {
+			return fmt.Errorf("history is gone, write receipt: %w", err)
+		}
+		s.counters.erased.Add(1)
+		return nil
+	})
+	return r, err
+}
+
+// remove removes the history of a user and returns how many events it had.
+func (s *Store) remove(ctx context.Context, user event.UserID) (int, error) {
+	key := s.keys.head(user)
+	for round := range maxRounds {
+		if err := pause(ctx, round); err != nil {
+			return 0, err
+		}
+		value, err := found(s.client.Get(ctx, key))
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return 0, s.client.Del(ctx, key, s.keys.sealed(key)).Err()
+		} else if err != nil {
+			return 0, err
+		}
+		head, err := s.parseHead(value)
+		if value == nil {
+			err = nil
+		}
+		if err != nil && !errors.Is(err, store.ErrCorrupt) {
+			return 0, err
+		}
+		done, err := eraseScript.Run(ctx, s.client, []string{key, s.keys.sealed(key)}, value).Int()
+		if err != nil {
+			return 0, err
+		}
+		if done == 1 {
+			return s.waited(ctx, key, head.Count+head.Head.Older)
+		}
+	}
+	return 0, fmt.Errorf("the history changed under each of %d attempts: %w", maxRounds, store.ErrUnavailable)
+}
+
+// waited returns n once the replicas that are waited for have the erasure.
+func (s *Store) waited(ctx context.Context, key string, n int) (int, error) {
+	if s.opts.WaitReplicas == 0 {
+		return n, nil
+	}
+	node, err := s.node(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	conn := node.Conn()
+	defer conn.Close()
+	// A write of this connection, after the erasure.
+	if err := conn.HSet(ctx, s.keys.sealed(key), revisionField, "").Err(); err != nil {
+		return 0, err
+	}
+	if err := conn.HDel(ctx, s.keys.sealed(key), revisionField).Err(); err != nil {
+		return 0, err
+	}
+	return n, waitFor(ctx, conn, s.opts.WaitReplicas)
+}
+
+// Erasure implements store.Erasures.
+func (s *Store) Erasure(ctx context.Context, id string) (r store.Receipt, err error) {
+	err = s.call(ctx, "read erasure", s.opts.Timeout, func(ctx context.Context) error {
+		value, err := s.client.HGet(ctx, s.keys.shared("e"), id).Bytes()
+		if errors.Is(err, redis.Nil) {
+			return fmt.Errorf("%q: %w", id, store.ErrNotFound)
+		} else if err != nil {
+			return err
+		}
+		r, err = store.DecodeReceipt(value)
+		return err
+	})
+	return r, err
+}
+
+// nodes returns the clients of all primaries.
+func (s *Store) nodes(ctx context.Context) (nodes []*redis.Client, err error) {
+	if s.cluster == nil {
+		return []*redis.Client{s.client.(*redis.Client)}, nil
+	}
+	err = s.call(ctx, "list nodes", s.opts.WriteTimeout, func(ctx context.Context) error {
+		var mu sync.Mutex
+		return s.cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			nodes = append(nodes, node)
+			return nil
+		})
+	})
+	return nodes, err
+}
