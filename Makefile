@@ -78,6 +78,10 @@ generate: ## regenerate assembly, server and client code in place
 generate-check: ## regenerate into a copy and compare
 	scripts/generate.sh check
 
+.PHONY: chart-check
+chart-check: ## the chart: lint, golden renders, schemas, its configuration given to the commands
+	go -C helm/tests test $(TESTFLAGS) ./...
+
 .PHONY: tidy-check
 tidy-check: ## go.mod and go.sum of every module are exact
 	scripts/tidy-check.sh

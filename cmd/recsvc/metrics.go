@@ -55,6 +55,9 @@ func newObserver(to prometheus.Registerer) (*observer, error) {
 	} {
 		faults = append(faults, to.Register(c))
 	}
+	for _, result := range []string{"served", "refused"} { // a counter that begins at 1 shows no increase to Prometheus
+		o.swaps.WithLabelValues(result)
+	}
 	return o, errors.Join(faults...)
 }
 
