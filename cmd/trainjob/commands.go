@@ -14,6 +14,7 @@ type commands struct {
 
 	Import   importCmd   `cmd:"" help:"Read interactions of any known form, report on them, and write them as plain CSV."`
 	Train    trainCmd    `cmd:"" help:"Train a model, judge it beside baselines, publish it."`
+	Nightly  nightlyCmd  `cmd:"" help:"The work of a night: gather events, train from the current version on, judge, publish, promote."`
 	Evaluate evaluateCmd `cmd:"" help:"Judge a published version on the test cases of a data set."`
 	Compare  compareCmd  `cmd:"" help:"Compare two published versions on the same cases, paired."`
 	Publish  publishCmd  `cmd:"" help:"Judge and publish weights that another program made."`

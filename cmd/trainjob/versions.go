@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"seqrec/internal/kernel"
 	"seqrec/internal/registry"
@@ -49,7 +50,7 @@ func (c *promoteCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := reg.Promote(version); err != nil {
+	if err := train.Promote(reg, version); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(a.out, version)
@@ -145,7 +146,8 @@ func (c *pruneCmd) Run(a *app) error {
 // validateCmd verifies versions.
 type validateCmd struct {
 	registryFlag
-	Model string `arg:"" name:"version" optional:"" help:"One version: its name, current or latest; without it the whole registry."`
+	Model   string `arg:"" name:"version" optional:"" help:"One version: its name, current or latest; without it the whole registry."`
+	Receipt string `help:"Receipt of an erasure that the versions must obey." placeholder:"ID"`
 }
 
 // Run implements runner. Besides checksums it loads the model, so that what
@@ -179,8 +181,33 @@ func (c *validateCmd) Run(a *app) error {
 			return err
 		}
 		fmt.Fprintf(a.out, "%s is whole: %s, %d items\n", p.Version, p.Model.Describe(), p.Model.Items())
+		if err := c.erasures(a, reg, p.Version); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// erasures shows which erasures of users a version obeys.
+func (c *validateCmd) erasures(a *app, reg *registry.Registry, version string) error {
+	erased, receipts, err := train.ErasuresOf(reg, version)
+	if err != nil {
+		return err
+	}
+	if erased != nil {
+		fmt.Fprintf(a.out, "%s obeys %d erasures (%d events of %d users left out), SHA-256 of the receipts %s\n",
+			version, erased.Receipts, erased.Events, erased.Users, erased.SHA256)
+	}
+	if c.Receipt == "" {
+		return nil
+	}
+	for _, r := range receipts {
+		if r.ID == c.Receipt {
+			fmt.Fprintf(a.out, "%s is among them: user %s, erased %s\n", r.ID, r.UserHash, r.At.Format(time.RFC3339))
+			return nil
+		}
+	}
+	return fmt.Errorf("version %s does not obey erasure %s", version, c.Receipt)
 }
 
 // versionCmd tells about the build.
