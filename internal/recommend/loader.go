@@ -175,8 +175,11 @@ func (p published) Promote(version string) error {
 }
 
 // Rollback implements Versions.
-func (p published) Rollback() (string, error) {
-	version, err := p.r.Rollback()
+func (p published) Rollback(from string) (string, error) {
+	version, err := p.r.RollbackFrom(from)
+	if errors.Is(err, registry.ErrMoved) {
+		return "", fmt.Errorf("%w: %w", ErrConflict, err)
+	}
 	return version, unknownIfMissing(err)
 }
 

@@ -52,9 +52,23 @@ func (r *Registry) Promote(version string) error {
 // Rollback makes the version promoted before the current one current again, and gives
 // its name. Versions that are gone or broken are passed over. Rolling back again
 // goes further back; ErrNotFound says that there is nothing further.
-func (r *Registry) Rollback() (string, error) {
+func (r *Registry) Rollback() (string, error) { return r.rollback("") }
+
+// RollbackFrom is Rollback if the current version is from, and ErrMoved if it is
+// another: of several who leave one version, one takes the step.
+func (r *Registry) RollbackFrom(from string) (string, error) { return r.rollback(from) }
+
+func (r *Registry) rollback(from string) (string, error) {
 	var version string
 	err := r.locked(func() error {
+		if from != "" {
+			if current, err := r.Current(); err != nil {
+				return fmt.Errorf("roll back from %s: %w", from, err)
+			} else if current != from {
+				return fmt.Errorf("roll back: %w", &Fault{Path: r.path(currentFile), Kind: ErrMoved,
+					Detail: "it names " + current + ", not " + from, Mend: "look again, then roll back from that one"})
+			}
+		}
 		past, err := r.past()
 		if err != nil {
 			return fmt.Errorf("roll back: %w", err)
