@@ -17,7 +17,8 @@ import (
 // is listen.data, RECSVC_LISTEN_DATA and --listen-data. Defaults stand in the
 // tags; a zero means what the room behind it says of its zero.
 type Config struct {
-	Registry string        `default:"registry" help:"Folder of published model versions; it need not exist yet."`
+	Registry string        `default:"registry" help:"Published model versions: a folder, which need not exist yet, or a bucket (file:///DIR, s3://BUCKET/PREFIX?region=...)."`
+	Cache    string        `default:"registry-cache" help:"Folder that mirrors the registry when that is a bucket; made when missing."`
 	Store    string        `default:"history" help:"Folder of histories and items; made when missing."`
 	Watch    time.Duration `default:"1s" help:"How often to look whether another version was promoted."`
 

@@ -28,6 +28,7 @@ type server struct {
 	cfg     Config
 	log     *slog.Logger
 	store   *pebblestore.Store
+	mirror  *registry.Mirror // nil when the registry is a folder
 	service *recommend.Service
 	api     *httpapi.Server
 	planes  []*plane // data, admin, probes
@@ -69,7 +70,7 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 		return nil, err
 	}
 	metrics := prometheus.NewRegistry()
-	if err := s.open(metrics); err != nil {
+	if err := s.open(ctx, metrics); err != nil {
 		return nil, err
 	}
 	s.api, err = httpapi.New(httpapi.Options{Service: s.service, Config: cfg.http(), Keys: keys, Log: log, Registry: metrics})
@@ -84,15 +85,15 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 }
 
 // open opens what the service stands on.
-func (s *server) open(metrics *prometheus.Registry) (err error) {
+func (s *server) open(ctx context.Context, metrics *prometheus.Registry) (err error) {
 	opts := s.cfg.pebble()
 	opts.Logger = s.log
 	if s.store, err = pebblestore.Open(s.cfg.Store, opts); err != nil {
 		return fmt.Errorf("open store %s: %w", s.cfg.Store, err)
 	}
-	reg, err := registry.Open(s.cfg.Registry)
+	reg, err := s.openRegistry(ctx)
 	if err != nil {
-		return fmt.Errorf("open registry %s: %w", s.cfg.Registry, err)
+		return fmt.Errorf("open registry: %w", err)
 	}
 	watch, err := newObserver(metrics)
 	if err != nil {
@@ -142,6 +143,9 @@ func (s *server) serve() {
 			s.log.Error("watch for versions ended", "error", err)
 		}
 	})
+	if s.mirror != nil {
+		s.wg.Go(func() { s.pull(ctx) })
+	}
 	s.wg.Go(func() { watchKeys(ctx, &s.cfg.Auth, s.cfg.Watch, s.api.Keys().Replace, s.log) })
 	a := s.addresses()
 	s.log.Info("listening", "data", a.Data, "admin", a.Admin, "probes", a.Probes, "cpu", kernel.Features(), "pid", os.Getpid())

@@ -61,7 +61,7 @@ func (c *nightlyCmd) work() string {
 	if c.Work != "" {
 		return c.Work
 	}
-	return filepath.Join(c.Registry, ".night")
+	return filepath.Join(c.dir(), ".night")
 }
 
 func (c *nightlyCmd) dataPlan() train.DataPlan {

@@ -19,9 +19,13 @@ type promotion struct {
 }
 
 // Promote verifies a version in full and makes it the current one. Watchers see it at
-// their next look. Promoting the current version only verifies it.
-func (r *Registry) Promote(version string) error {
-	return r.locked(func() error {
+// their next look. Promoting the current version only verifies it, and behind a
+// [Mirror] stores it in the bucket again if need be.
+func (r *Registry) Promote(version string) error { return r.promote(version, true) }
+
+// promote is Promote; tell says whether the bucket behind it must hear of it.
+func (r *Registry) promote(version string, tell bool) error {
+	err := r.locked(func() error {
 		if _, err := r.Load(version); err != nil {
 			return fmt.Errorf("promote: %w", err)
 		}
@@ -47,6 +51,18 @@ func (r *Registry) Promote(version string) error {
 		}
 		return nil
 	})
+	if err == nil && tell {
+		err = r.tell(version)
+	}
+	return err
+}
+
+// tell passes on that a version became current.
+func (r *Registry) tell(version string) error {
+	if r.opts.changed == nil {
+		return nil
+	}
+	return r.opts.changed(version, true)
 }
 
 // Rollback makes the version promoted before the current one current again, and gives
@@ -99,6 +115,9 @@ func (r *Registry) rollback(from string) (string, error) {
 			Detail: "no whole version was promoted before the current one", Mend: "promote a version by name"}
 		return fmt.Errorf("roll back: %w", errors.Join(append([]error{nothing}, passed...)...))
 	})
+	if err == nil {
+		err = r.tell(version)
+	}
 	return version, err
 }
 
