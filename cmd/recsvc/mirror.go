@@ -52,3 +52,10 @@ func (s *server) pull(ctx context.Context) {
 		}
 	}
 }
+
+func (s *server) closeMirror() error {
+	if s.mirror == nil {
+		return nil
+	}
+	return s.mirror.Close()
+}

@@ -183,7 +183,7 @@ func (s *server) Close() error {
 	s.stop()
 	faults = append(faults, s.service.Close(), s.planes[2].http.Close())
 	s.wg.Wait()
-	faults = append(faults, s.store.Close())
+	faults = append(faults, s.store.Close(), s.closeMirror())
 	s.log.Info("closed")
 	return errors.Join(faults...)
 }
@@ -212,6 +212,7 @@ func (s *server) abort() error {
 	if s.store != nil {
 		faults = append(faults, s.store.Close())
 	}
+	faults = append(faults, s.closeMirror())
 	return errors.Join(faults...)
 }
 

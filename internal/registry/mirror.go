@@ -54,6 +54,9 @@ func OpenMirror(b *bucket.Bucket, dir string, opts Options) (*Registry, *Mirror,
 	return reg, m, reg.make()
 }
 
+// Close lets the bucket go; the folder stays of use.
+func (m *Mirror) Close() error { return m.bucket.Close() }
+
 // Pull makes the version that the bucket's current names the current one of the
 // folder, if that has changed since the last look; a version that does not verify
 // is refused, the folder stays as it is, and it is tried again after 1, 2, 4, up to 32
