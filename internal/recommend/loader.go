@@ -56,6 +56,7 @@ func (p published) Load(version string) (*Loaded, error) {
 		{registry.VocabFile, false, func(in io.Reader) (err error) { l.Vocab, err = features.ReadVocab(in); return err }},
 		{registry.PopularFile, true, func(in io.Reader) (err error) { l.Counts, err = features.ReadCounts(in); return err }},
 		{registry.ItemsFile, true, func(in io.Reader) (err error) { l.Items, err = readItems(in); return err }},
+		{registry.GoldenFile, true, func(in io.Reader) (err error) { l.Golden, err = features.ReadGolden(in); return err }},
 	}
 	for _, f := range read {
 		if f.optional && !v.Has(f.file) {

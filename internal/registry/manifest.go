@@ -24,6 +24,7 @@ const (
 	ReportHTMLFile = "report.html"
 	ReportJSONFile = "report.json"
 	ErasuresFile   = "erasures.ndjson"
+	GoldenFile     = "golden.ndjson"
 )
 
 const (

@@ -354,7 +354,7 @@ func (n *night) finish() (*Summary, error) {
 		return nil, err
 	}
 	p := publication{
-		manifest: manifest, vocab: n.data.Vocab, counts: n.counts, items: n.items(), report: s.Report, origin: n.opt.Origin,
+		manifest: manifest, vocab: n.data.Vocab, counts: n.counts, items: n.items(), report: s.Report, golden: golden(n.model, n.data.Vocab, n.counts), origin: n.opt.Origin,
 		weights: func(w io.Writer) error { _, err := w.Write(n.weights); return err },
 	}
 	if s.Version, err = p.publish(n.opt.Registry); err != nil {

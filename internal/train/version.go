@@ -143,6 +143,7 @@ type publication struct {
 	counts   []int64
 	items    []features.Item // in order of the vocabulary; may be empty
 	report   *eval.Report
+	golden   []features.Golden
 	origin   *Origin // nil when nothing is known of it
 }
 
@@ -163,6 +164,9 @@ func (p *publication) publish(reg *registry.Registry) (version string, err error
 	}
 	if len(p.items) > 0 {
 		files = append(files, part{registry.ItemsFile, func(w io.Writer) error { return features.WriteItems(w, p.items) }})
+	}
+	if len(p.golden) > 0 {
+		files = append(files, part{registry.GoldenFile, writeGolden(p.golden)})
 	}
 	if p.origin != nil && p.origin.Erased != nil {
 		files = append(files, part{registry.ErasuresFile, p.origin.Erased.write})
