@@ -98,6 +98,10 @@ bench-quality: build ## ranking quality on the public data sets of DATA (hours);
 bench-speed: build ## kernels, training, encoding, top-k, then REST and ingest; writes docs/benchmarks.md
 	code=0; bin/trainjob bench speed $(BENCHFLAGS) || code=$$?; $(if $(ONLY),,bin/recsvc bench speed || code=$$?;) exit $$code
 
+.PHONY: bench-night
+bench-night: build ## two nights around a day on MovieLens-1M of DATA, bad models at the gate; writes docs/benchmarks.md
+	bin/trainjob bench night $(BENCHFLAGS)
+
 .PHONY: bench-faults
 bench-faults: build ## kill -9, model swaps under load, allocations; writes docs/benchmarks.md
 	bin/recsvc bench faults

@@ -244,10 +244,10 @@ type Model struct {
 	Metrics *map[string]interface{} `json:"metrics,omitempty"`
 	Name    string                  `json:"name"`
 
-	// Problem Why it was refused
+	// Problem Why it was refused, or left by an automatic rollback
 	Problem *string `json:"problem,omitempty"`
 
-	// State `serving`, `current` (named, not served), `available` or `refused`
+	// State `serving`, `shadow`, `loaded` (held aside), `current` (named, not served), `available` or `refused`
 	State string `json:"state"`
 
 	// Users Users it learned from
@@ -560,6 +560,22 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListErasures The receipts of all erasures, for training jobs to forget the same users
+	//
+	// The first line holds the secret under which the receipts hash users: who has the list can tell whether a given user was
+	// erased, so keep it like a key. The last line counts the receipts; a list without it was cut off.
+	//
+	// Corresponds with GET /admin/v1/erasures (the `ListErasures` operationId).
+	ListErasures(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LoadModel Load, verify and warm a version and hold it aside
+	//
+	// A promotion then only has to put it in place. It answers nobody. At most three versions are held beside the one that
+	// serves. 409 when it serves, when it is refused, or when too many are held.
+	//
+	// Corresponds with POST /admin/v1/models/{version}:load (the `LoadModel` operationId).
+	LoadModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PromoteModel Load, verify and warm a version aside, then serve it
 	//
 	// Requests that are under way finish on the version they started with. When the version is refused, what ran before still runs.
@@ -574,6 +590,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /admin/v1/models/{version}:rollback (the `RollbackModel` operationId).
 	RollbackModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ShadowModel Let a version answer a sampled copy of the predictions
+	//
+	// On spare capacity only: a copy that would have to wait is dropped, and no answer of the version leaves. The metrics
+	// `recsvc_shadow_*` say how alike its answers are to those of the version that serves, and how long they take. There is one
+	// shadow at a time; `:unload` ends it. 409 as for `:load`.
+	//
+	// Corresponds with POST /admin/v1/models/{version}:shadow (the `ShadowModel` operationId).
+	ShadowModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnloadModel Let a version go that is held aside
+	//
+	// Its shadow traffic ends too. 404 when it is not held, 409 when it serves.
+	//
+	// Corresponds with POST /admin/v1/models/{version}:unload (the `UnloadModel` operationId).
+	UnloadModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Livez The process runs
 	//
@@ -759,6 +791,42 @@ type ClientInterface interface {
 	ReadHistory(ctx context.Context, user UserPath, params *ReadHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// ListErasures The receipts of all erasures, for training jobs to forget the same users
+//
+// The first line holds the secret under which the receipts hash users: who has the list can tell whether a given user was
+// erased, so keep it like a key. The last line counts the receipts; a list without it was cut off.
+//
+// Corresponds with GET /admin/v1/erasures (the `ListErasures` operationId).
+func (c *Client) ListErasures(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListErasuresRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LoadModel Load, verify and warm a version and hold it aside
+//
+// A promotion then only has to put it in place. It answers nobody. At most three versions are held beside the one that
+// serves. 409 when it serves, when it is refused, or when too many are held.
+//
+// Corresponds with POST /admin/v1/models/{version}:load (the `LoadModel` operationId).
+func (c *Client) LoadModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLoadModelRequest(c.Server, version)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PromoteModel Load, verify and warm a version aside, then serve it
 //
 // Requests that are under way finish on the version they started with. When the version is refused, what ran before still runs.
@@ -784,6 +852,42 @@ func (c *Client) PromoteModel(ctx context.Context, version VersionPath, reqEdito
 // Corresponds with POST /admin/v1/models/{version}:rollback (the `RollbackModel` operationId).
 func (c *Client) RollbackModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRollbackModelRequest(c.Server, version)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShadowModel Let a version answer a sampled copy of the predictions
+//
+// On spare capacity only: a copy that would have to wait is dropped, and no answer of the version leaves. The metrics
+// `recsvc_shadow_*` say how alike its answers are to those of the version that serves, and how long they take. There is one
+// shadow at a time; `:unload` ends it. 409 as for `:load`.
+//
+// Corresponds with POST /admin/v1/models/{version}:shadow (the `ShadowModel` operationId).
+func (c *Client) ShadowModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShadowModelRequest(c.Server, version)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnloadModel Let a version go that is held aside
+//
+// Its shadow traffic ends too. 404 when it is not held, 409 when it serves.
+//
+// Corresponds with POST /admin/v1/models/{version}:unload (the `UnloadModel` operationId).
+func (c *Client) UnloadModel(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnloadModelRequest(c.Server, version)
 	if err != nil {
 		return nil, err
 	}
@@ -1217,6 +1321,67 @@ func (c *Client) ReadHistory(ctx context.Context, user UserPath, params *ReadHis
 	return c.Client.Do(req)
 }
 
+// NewListErasuresRequest constructs an http.Request for the ListErasures method
+func NewListErasuresRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/erasures")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLoadModelRequest constructs an http.Request for the LoadModel method
+func NewLoadModelRequest(server string, version VersionPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/models/%s:load", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewPromoteModelRequest constructs an http.Request for the PromoteModel method
 func NewPromoteModelRequest(server string, version VersionPath) (*http.Request, error) {
 	var err error
@@ -1268,6 +1433,74 @@ func NewRollbackModelRequest(server string, version VersionPath) (*http.Request,
 	}
 
 	operationPath := fmt.Sprintf("/admin/v1/models/%s:rollback", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewShadowModelRequest constructs an http.Request for the ShadowModel method
+func NewShadowModelRequest(server string, version VersionPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/models/%s:shadow", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUnloadModelRequest constructs an http.Request for the UnloadModel method
+func NewUnloadModelRequest(server string, version VersionPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/admin/v1/models/%s:unload", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2062,6 +2295,26 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListErasuresWithResponse The receipts of all erasures, for training jobs to forget the same users
+	//
+	// The first line holds the secret under which the receipts hash users: who has the list can tell whether a given user was
+	// erased, so keep it like a key. The last line counts the receipts; a list without it was cut off.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /admin/v1/erasures (the `ListErasures` operationId).
+	ListErasuresWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListErasuresResponse, error)
+
+	// LoadModelWithResponse Load, verify and warm a version and hold it aside
+	//
+	// A promotion then only has to put it in place. It answers nobody. At most three versions are held beside the one that
+	// serves. 409 when it serves, when it is refused, or when too many are held.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/models/{version}:load (the `LoadModel` operationId).
+	LoadModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*LoadModelResponse, error)
+
 	// PromoteModelWithResponse Load, verify and warm a version aside, then serve it
 	//
 	// Requests that are under way finish on the version they started with. When the version is refused, what ran before still runs.
@@ -2080,6 +2333,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /admin/v1/models/{version}:rollback (the `RollbackModel` operationId).
 	RollbackModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*RollbackModelResponse, error)
+
+	// ShadowModelWithResponse Let a version answer a sampled copy of the predictions
+	//
+	// On spare capacity only: a copy that would have to wait is dropped, and no answer of the version leaves. The metrics
+	// `recsvc_shadow_*` say how alike its answers are to those of the version that serves, and how long they take. There is one
+	// shadow at a time; `:unload` ends it. 409 as for `:load`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/models/{version}:shadow (the `ShadowModel` operationId).
+	ShadowModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*ShadowModelResponse, error)
+
+	// UnloadModelWithResponse Let a version go that is held aside
+	//
+	// Its shadow traffic ends too. 404 when it is not held, 409 when it serves.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /admin/v1/models/{version}:unload (the `UnloadModel` operationId).
+	UnloadModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*UnloadModelResponse, error)
 
 	// LivezWithResponse The process runs
 	//
@@ -2289,6 +2562,123 @@ type ClientWithResponsesInterface interface {
 	ReadHistoryWithResponse(ctx context.Context, user UserPath, params *ReadHistoryParams, reqEditors ...RequestEditorFn) (*ReadHistoryResponse, error)
 }
 
+// ListErasuresResponseDefaultHeaders the declared response headers of an HTTP default response for ListErasures
+type ListErasuresResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type ListErasuresResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Other
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListErasuresResponseDefaultHeaders
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListErasuresResponse) GetApplicationproblemJSONDefault() *Other {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListErasuresResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListErasuresResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListErasuresResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListErasuresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// LoadModelResponseDefaultHeaders the declared response headers of an HTTP default response for LoadModel
+type LoadModelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type LoadModelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Model
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Other
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LoadModelResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r LoadModelResponse) GetJSON200() *Model {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r LoadModelResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r LoadModelResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r LoadModelResponse) GetApplicationproblemJSONDefault() *Other {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r LoadModelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LoadModelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LoadModelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LoadModelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // PromoteModelResponseDefaultHeaders the declared response headers of an HTTP default response for PromoteModel
 type PromoteModelResponseDefaultHeaders struct {
 	RetryAfter *int
@@ -2421,6 +2811,144 @@ func (r RollbackModelResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RollbackModelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ShadowModelResponseDefaultHeaders the declared response headers of an HTTP default response for ShadowModel
+type ShadowModelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type ShadowModelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Model
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Other
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ShadowModelResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShadowModelResponse) GetJSON200() *Model {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ShadowModelResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ShadowModelResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ShadowModelResponse) GetApplicationproblemJSONDefault() *Other {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ShadowModelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShadowModelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShadowModelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShadowModelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnloadModelResponseDefaultHeaders the declared response headers of an HTTP default response for UnloadModel
+type UnloadModelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type UnloadModelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Model
+	// ApplicationproblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationproblemJSON404 *NotFound
+	// ApplicationproblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationproblemJSON409 *Conflict
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Other
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UnloadModelResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnloadModelResponse) GetJSON200() *Model {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UnloadModelResponse) GetApplicationproblemJSON404() *NotFound {
+	return r.ApplicationproblemJSON404
+}
+
+// GetApplicationproblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UnloadModelResponse) GetApplicationproblemJSON409() *Conflict {
+	return r.ApplicationproblemJSON409
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnloadModelResponse) GetApplicationproblemJSONDefault() *Other {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnloadModelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnloadModelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnloadModelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnloadModelResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3480,6 +4008,38 @@ func (r ReadHistoryResponse) ContentType() string {
 	return ""
 }
 
+// ListErasuresWithResponse The receipts of all erasures, for training jobs to forget the same users
+//
+// The first line holds the secret under which the receipts hash users: who has the list can tell whether a given user was
+// erased, so keep it like a key. The last line counts the receipts; a list without it was cut off.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /admin/v1/erasures (the `ListErasures` operationId).
+func (c *ClientWithResponses) ListErasuresWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListErasuresResponse, error) {
+	rsp, err := c.ListErasures(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListErasuresResponse(rsp)
+}
+
+// LoadModelWithResponse Load, verify and warm a version and hold it aside
+//
+// A promotion then only has to put it in place. It answers nobody. At most three versions are held beside the one that
+// serves. 409 when it serves, when it is refused, or when too many are held.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/models/{version}:load (the `LoadModel` operationId).
+func (c *ClientWithResponses) LoadModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*LoadModelResponse, error) {
+	rsp, err := c.LoadModel(ctx, version, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLoadModelResponse(rsp)
+}
+
 // PromoteModelWithResponse Load, verify and warm a version aside, then serve it
 //
 // Requests that are under way finish on the version they started with. When the version is refused, what ran before still runs.
@@ -3509,6 +4069,38 @@ func (c *ClientWithResponses) RollbackModelWithResponse(ctx context.Context, ver
 		return nil, err
 	}
 	return ParseRollbackModelResponse(rsp)
+}
+
+// ShadowModelWithResponse Let a version answer a sampled copy of the predictions
+//
+// On spare capacity only: a copy that would have to wait is dropped, and no answer of the version leaves. The metrics
+// `recsvc_shadow_*` say how alike its answers are to those of the version that serves, and how long they take. There is one
+// shadow at a time; `:unload` ends it. 409 as for `:load`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/models/{version}:shadow (the `ShadowModel` operationId).
+func (c *ClientWithResponses) ShadowModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*ShadowModelResponse, error) {
+	rsp, err := c.ShadowModel(ctx, version, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShadowModelResponse(rsp)
+}
+
+// UnloadModelWithResponse Let a version go that is held aside
+//
+// Its shadow traffic ends too. 404 when it is not held, 409 when it serves.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /admin/v1/models/{version}:unload (the `UnloadModel` operationId).
+func (c *ClientWithResponses) UnloadModelWithResponse(ctx context.Context, version VersionPath, reqEditors ...RequestEditorFn) (*UnloadModelResponse, error) {
+	rsp, err := c.UnloadModel(ctx, version, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnloadModelResponse(rsp)
 }
 
 // LivezWithResponse The process runs
@@ -3862,6 +4454,105 @@ func (c *ClientWithResponses) ReadHistoryWithResponse(ctx context.Context, user 
 	return ParseReadHistoryResponse(rsp)
 }
 
+// ParseListErasuresResponse parses an HTTP response from a ListErasuresWithResponse call
+func ParseListErasuresResponse(rsp *http.Response) (*ListErasuresResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListErasuresResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Other
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ListErasuresResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLoadModelResponse parses an HTTP response from a LoadModelWithResponse call
+func ParseLoadModelResponse(rsp *http.Response) (*LoadModelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LoadModelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Model
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Other
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers LoadModelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParsePromoteModelResponse parses an HTTP response from a PromoteModelWithResponse call
 func ParsePromoteModelResponse(rsp *http.Response) (*PromoteModelResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -3969,6 +4660,126 @@ func ParseRollbackModelResponse(rsp *http.Response) (*RollbackModelResponse, err
 	switch {
 	case true:
 		var headers RollbackModelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseShadowModelResponse parses an HTTP response from a ShadowModelWithResponse call
+func ParseShadowModelResponse(rsp *http.Response) (*ShadowModelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShadowModelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Model
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Other
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers ShadowModelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUnloadModelResponse parses an HTTP response from a UnloadModelWithResponse call
+func ParseUnloadModelResponse(rsp *http.Response) (*UnloadModelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnloadModelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Model
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Other
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers UnloadModelResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

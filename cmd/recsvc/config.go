@@ -18,7 +18,8 @@ import (
 // is listen.data, RECSVC_LISTEN_DATA and --listen-data. Defaults stand in the
 // tags; a zero means what the room behind it says of its zero.
 type Config struct {
-	Registry string        `default:"registry" help:"Folder of published model versions; it need not exist yet."`
+	Registry string        `default:"registry" help:"Published model versions: a folder, which need not exist yet, or a bucket (file:///DIR, s3://BUCKET/PREFIX?region=...)."`
+	Cache    string        `default:"registry-cache" help:"Folder that mirrors the registry when that is a bucket; made when missing."`
 	Store    string        `default:"history" help:"Folder of histories and items; made when missing."`
 	Watch    time.Duration `default:"1s" help:"How often to look whether another version was promoted."`
 
@@ -26,6 +27,8 @@ type Config struct {
 	Auth    AuthConfig    `embed:"" prefix:"auth-" group:"Keys"`
 	Limits  LimitsConfig  `embed:"" prefix:"limits-" group:"Limits"`
 	Model   ModelConfig   `embed:"" prefix:"model-" group:"Answering"`
+	Shadow  ShadowConfig  `embed:"" prefix:"shadow-" group:"Shadow versions"`
+	Guard   GuardConfig   `embed:"" prefix:"guard-" group:"Automatic rollback"`
 	History HistoryConfig `embed:"" prefix:"history-" group:"Histories"`
 	Redis   RedisConfig   `embed:"" prefix:"redis-" group:"Histories in Redis"`
 	Log     LogConfig     `embed:"" prefix:"log-" group:"Logs"`
@@ -67,6 +70,20 @@ type ModelConfig struct {
 	HistoryTimeout time.Duration `default:"100ms" help:"Longest reading of one stored history."`
 	HistoryLimit   int           `default:"5000" help:"Newest events of a stored history that are read."`
 	Reserve        time.Duration `default:"2ms" help:"Part of a deadline kept for the popular items and for writing the answer."`
+}
+
+// ShadowConfig is about versions that answer copies of predictions.
+type ShadowConfig struct {
+	Share float64 `default:"0.1" help:"Share of predictions that a shadow version gets a copy of, 0 to 1."`
+}
+
+// GuardConfig is about leaving a new version that turns out bad.
+type GuardConfig struct {
+	Window   time.Duration `default:"10m" help:"How long a new version is watched; 0 never rolls back."`
+	Requests int           `default:"100" help:"Predictions needed for a judgement."`
+	Failures float64       `default:"0.02" help:"Largest share of predictions that the model may break on."`
+	Latency  time.Duration `help:"From when on a prediction is slow, waiting included; 0 for never."`
+	Slow     float64       `default:"0.1" help:"Largest share of slow predictions."`
 }
 
 // HistoryConfig is about what is kept.
@@ -145,6 +162,10 @@ func (c *Config) recommend() recommend.Config {
 	return recommend.Config{
 		Workers: c.Model.Workers, MaxBatch: c.Model.MaxBatch, BatchDelay: c.Model.BatchDelay, Queue: c.Model.Queue,
 		HistoryTimeout: c.Model.HistoryTimeout, HistoryLimit: c.Model.HistoryLimit, Reserve: c.Model.Reserve,
+		ShadowShare: c.Shadow.Share,
+		Guard: recommend.GuardConfig{
+			Window: c.Guard.Window, Requests: c.Guard.Requests, Failures: c.Guard.Failures, Latency: c.Guard.Latency, Slow: c.Guard.Slow,
+		},
 	}
 }
 

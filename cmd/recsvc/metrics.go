@@ -20,6 +20,11 @@ type observer struct {
 	failed  *prometheus.CounterVec // reason
 	swaps   *prometheus.CounterVec // result
 	swapped prometheus.Histogram
+	back    *prometheus.CounterVec // result
+	shadow  *prometheus.CounterVec // result
+	overlap prometheus.Histogram
+	rbo     prometheus.Histogram
+	shadows prometheus.Histogram
 }
 
 var _ recommend.Observer = (*observer)(nil)
@@ -48,9 +53,21 @@ func newObserver(to prometheus.Registerer) (*observer, error) {
 			Namespace: "recsvc", Name: "model_swap_seconds", Help: "Time to load, verify, warm and swap a version.", Buckets: []float64{.01, .05, .1, .5, 1, 5, 30, 120},
 		}),
 	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "recsvc", Name: name, Help: help, Buckets: buckets})
+	}
+	counters := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "recsvc", Name: name, Help: help}, []string{"result"})
+	}
+	tenths := []float64{0, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1}
+	o.back = counters("model_rollbacks_total", "Automatic rollbacks from a new version, by result.")
+	o.shadow = counters("shadow_predictions_total", "Copies of predictions for the shadow version, by result.")
+	o.overlap = histogram("shadow_overlap", "Share of the first 10 items that the shadow version answers too.", tenths)
+	o.rbo = histogram("shadow_rank_biased_overlap", "Rank-biased overlap (p 0.9) of the first 10 items with the shadow version's.", tenths)
+	o.shadows = histogram("shadow_duration_seconds", "Time of the shadow version's ranking.", seconds)
 	var faults []error
 	for _, c := range []prometheus.Collector{
-		o.stage, o.batch, o.score, o.failed, o.swaps, o.swapped,
+		o.back, o.shadow, o.overlap, o.rbo, o.shadows, o.stage, o.batch, o.score, o.failed, o.swaps, o.swapped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		faults = append(faults, to.Register(c))
@@ -86,6 +103,30 @@ func (o *observer) Swapped(_ string, took time.Duration, err error) {
 	}
 	o.swaps.WithLabelValues("served").Inc()
 	o.swapped.Observe(took.Seconds())
+}
+
+// Shadowed implements recommend.Observer.
+func (o *observer) Shadowed(c recommend.Comparison) {
+	switch {
+	case c.Dropped:
+		o.shadow.WithLabelValues("dropped").Inc()
+	case c.Err != nil:
+		o.shadow.WithLabelValues("failed").Inc()
+	default:
+		o.shadow.WithLabelValues("compared").Inc()
+		o.overlap.Observe(c.Overlap)
+		o.rbo.Observe(c.RBO)
+		o.shadows.Observe(c.Took.Seconds())
+	}
+}
+
+// RolledBack implements recommend.Observer.
+func (o *observer) RolledBack(_, _ string, err error) {
+	if err != nil {
+		o.back.WithLabelValues("failed").Inc()
+		return
+	}
+	o.back.WithLabelValues("done").Inc()
 }
 
 // reason names an error for a label.

@@ -28,6 +28,7 @@ type server struct {
 	cfg     Config
 	log     *slog.Logger
 	store   store.Store
+	mirror  *registry.Mirror // nil when the registry is a folder
 	service *recommend.Service
 	api     *httpapi.Server
 	planes  []*plane // data, admin, probes
@@ -97,9 +98,9 @@ func (s *server) open(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	reg, err := registry.Open(s.cfg.Registry)
+	reg, err := s.openRegistry(ctx)
 	if err != nil {
-		return fmt.Errorf("open registry %s: %w", s.cfg.Registry, err)
+		return fmt.Errorf("open registry: %w", err)
 	}
 	watch, err := newObserver(metrics)
 	if err != nil {
@@ -146,6 +147,9 @@ func (s *server) serve() {
 			s.log.Error("watch for versions ended", "error", err)
 		}
 	})
+	if s.mirror != nil {
+		s.wg.Go(func() { s.pull(ctx) })
+	}
 	s.wg.Go(func() { watchKeys(ctx, &s.cfg.Auth, s.cfg.Watch, s.api.Keys().Replace, s.log) })
 	a := s.addresses()
 	s.log.Info("listening", "data", a.Data, "admin", a.Admin, "probes", a.Probes, "cpu", kernel.Features(), "pid", os.Getpid())
@@ -183,7 +187,7 @@ func (s *server) Close() error {
 	s.stop()
 	faults = append(faults, s.service.Close(), s.planes[2].http.Close())
 	s.wg.Wait()
-	faults = append(faults, s.store.Close())
+	faults = append(faults, s.store.Close(), s.closeMirror())
 	s.log.Info("closed")
 	return errors.Join(faults...)
 }
@@ -212,6 +216,7 @@ func (s *server) abort() error {
 	if s.store != nil {
 		faults = append(faults, s.store.Close())
 	}
+	faults = append(faults, s.closeMirror())
 	return errors.Join(faults...)
 }
 

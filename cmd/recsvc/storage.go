@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"seqrec/internal/event"
@@ -36,6 +37,14 @@ func (s storage) Erase(ctx context.Context, user event.UserID) (recommend.Receip
 func (s storage) Erasure(ctx context.Context, id string) (recommend.Receipt, error) {
 	r, err := s.Store.Erasure(ctx, id)
 	return receipt(r), translated(err)
+}
+
+func (s storage) WriteErasures(ctx context.Context, w io.Writer) error {
+	list, err := store.ListErasures(ctx, s.Store)
+	if err != nil {
+		return translated(err)
+	}
+	return list.Write(w)
 }
 
 func receipt(r store.Receipt) recommend.Receipt {

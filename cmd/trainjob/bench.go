@@ -18,6 +18,7 @@ import (
 // benchCmd measures.
 type benchCmd struct {
 	Quality benchQualityCmd `cmd:"" help:"Ranking quality on the public data sets: trains for hours."`
+	Night   benchNightCmd   `cmd:"" help:"Two nights around a day of streamed events, with a real service; bad models at the gate."`
 	Speed   benchSpeedCmd   `cmd:"" help:"Kernels, training and prediction: a few minutes."`
 }
 

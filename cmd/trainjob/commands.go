@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
+	"seqrec/internal/bucket"
 	"seqrec/internal/features"
 	"seqrec/internal/registry"
 	"seqrec/internal/train"
@@ -14,6 +17,7 @@ type commands struct {
 
 	Import   importCmd   `cmd:"" help:"Read interactions of any known form, report on them, and write them as plain CSV."`
 	Train    trainCmd    `cmd:"" help:"Train a model, judge it beside baselines, publish it."`
+	Nightly  nightlyCmd  `cmd:"" help:"The work of a night: gather events, train from the current version on, judge, publish, promote."`
 	Evaluate evaluateCmd `cmd:"" help:"Judge a published version on the test cases of a data set."`
 	Compare  compareCmd  `cmd:"" help:"Compare two published versions on the same cases, paired."`
 	Publish  publishCmd  `cmd:"" help:"Judge and publish weights that another program made."`
@@ -29,10 +33,37 @@ type commands struct {
 
 // registryFlag names the registry.
 type registryFlag struct {
-	Registry string `help:"Folder of published versions." required:"" type:"path" placeholder:"DIR"`
+	Registry      string `help:"Published versions: a folder, or a bucket (file:///DIR, s3://BUCKET/PREFIX?region=...) that is mirrored into a folder." required:"" placeholder:"DIR"`
+	RegistryCache string `help:"Folder that mirrors a bucket." type:"path" default:".registry" placeholder:"DIR"`
 }
 
-func (f registryFlag) open() (*registry.Registry, error) { return registry.Open(f.Registry) }
+// open gives the registry; that of a bucket has the bucket's current version.
+func (f registryFlag) open() (*registry.Registry, error) {
+	if !bucket.Is(f.Registry) {
+		return registry.Open(f.Registry)
+	}
+	ctx := context.Background()
+	b, err := bucket.Open(ctx, f.Registry)
+	if err != nil {
+		return nil, err
+	}
+	reg, mirror, err := registry.OpenMirror(b, f.RegistryCache, registry.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := mirror.Pull(ctx); err != nil && !errors.Is(err, registry.ErrNoCurrent) {
+		return nil, err
+	}
+	return reg, nil
+}
+
+// dir is the folder of the registry on this machine.
+func (f registryFlag) dir() string {
+	if bucket.Is(f.Registry) {
+		return f.RegistryCache
+	}
+	return f.Registry
+}
 
 // dataFlags say what is read and how it is cut.
 type dataFlags struct {

@@ -281,7 +281,7 @@ func (c *trainCmd) Run(a *app) error {
 	opt.Suit = c.suit
 	opt.Work, opt.Resume, opt.Every = c.Work, c.Resume, c.CheckpointEvery
 	if opt.Work == "" {
-		opt.Work = filepath.Join(c.Registry, ".work")
+		opt.Work = filepath.Join(c.dir(), ".work")
 	}
 	return night(a, plan, opt)
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"seqrec/internal/kernel"
 	"seqrec/internal/registry"
@@ -50,7 +51,7 @@ func (c *promoteCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := reg.Promote(version); err != nil {
+	if err := train.Promote(reg, version); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(a.out, version)
@@ -151,7 +152,8 @@ func (c *pruneCmd) Run(a *app) error {
 // validateCmd verifies versions.
 type validateCmd struct {
 	registryFlag
-	Model string `arg:"" name:"version" optional:"" help:"One version: its name, current or latest; without it the whole registry."`
+	Model   string `arg:"" name:"version" optional:"" help:"One version: its name, current or latest; without it the whole registry."`
+	Receipt string `help:"Receipt of an erasure that the versions must obey." placeholder:"ID"`
 }
 
 // Run implements runner. Besides checksums it loads the model, so that what
@@ -174,6 +176,9 @@ func (c *validateCmd) Run(a *app) error {
 			return err
 		}
 		fmt.Fprintf(a.out, "%s is whole: %s, %d items\n", p.Version, p.Model.Describe(), p.Model.Items())
+		if err := c.erasures(a, reg, p.Version); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -207,6 +212,28 @@ func tellFaults(a *app, faults registry.Faults) error {
 		a.say("what helps: %s", mend)
 	}
 	return fmt.Errorf("the registry has %d faults", len(faults))
+}
+
+// erasures shows which erasures of users a version obeys.
+func (c *validateCmd) erasures(a *app, reg *registry.Registry, version string) error {
+	erased, receipts, err := train.ErasuresOf(reg, version)
+	if err != nil {
+		return err
+	}
+	if erased != nil {
+		fmt.Fprintf(a.out, "%s obeys %d erasures (%d events of %d users left out), SHA-256 of the receipts %s\n",
+			version, erased.Receipts, erased.Events, erased.Users, erased.SHA256)
+	}
+	if c.Receipt == "" {
+		return nil
+	}
+	for _, r := range receipts {
+		if r.ID == c.Receipt {
+			fmt.Fprintf(a.out, "%s is among them: user %s, erased %s\n", r.ID, r.UserHash, r.At.Format(time.RFC3339))
+			return nil
+		}
+	}
+	return fmt.Errorf("version %s does not obey erasure %s", version, c.Receipt)
 }
 
 // versionCmd tells about the build.

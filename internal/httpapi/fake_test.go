@@ -31,6 +31,7 @@ type fake struct {
 	promote  func(context.Context, string) (recommend.ModelInfo, error)
 	rollback func(context.Context) (recommend.ModelInfo, error)
 	ready    func(context.Context) []recommend.Check
+	aside    error // of load, unload and shadow
 }
 
 var _ Service = (*fake)(nil)
@@ -187,6 +188,30 @@ func (f *fake) Rollback(ctx context.Context) (recommend.ModelInfo, error) {
 		return f.rollback(ctx)
 	}
 	return exampleModel(), nil
+}
+
+// inState is the example's version in a state.
+func inState(state string) recommend.ModelInfo {
+	m := exampleModel()
+	m.State = state
+	return m
+}
+
+func (f *fake) Load(context.Context, string) (recommend.ModelInfo, error) {
+	return inState("loaded"), f.aside
+}
+
+func (f *fake) Unload(context.Context, string) (recommend.ModelInfo, error) {
+	return inState("available"), f.aside
+}
+
+func (f *fake) Shadow(context.Context, string) (recommend.ModelInfo, error) {
+	return inState("shadow"), f.aside
+}
+
+func (f *fake) WriteErasures(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, "{\"erasures_format\":1,\"secret\":\"00\"}\n{\"end\":0}\n")
+	return err
 }
 
 func (f *fake) Ready(ctx context.Context) []recommend.Check {

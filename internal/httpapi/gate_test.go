@@ -44,6 +44,10 @@ func TestScopes(t *testing.T) {
 		{data, "PUT", "/v1/items/7", "{}", "items"},
 		{data, "GET", "/v1/models", "", "predict admin"},
 		{admin, "POST", "/admin/v1/models/x:promote", "", "admin"},
+		{admin, "POST", "/admin/v1/models/x:load", "", "admin"},
+		{admin, "POST", "/admin/v1/models/x:unload", "", "admin"},
+		{admin, "POST", "/admin/v1/models/x:shadow", "", "admin"},
+		{admin, "GET", "/admin/v1/erasures", "", "admin"},
 		{data, "POST", "/v1/predict", `{"user":"ann","events":[{"item":"1","time":1}]}`, ""},
 	}
 	for _, c := range cases {

@@ -61,6 +61,24 @@ func (o *operations) RollbackModel(ctx context.Context, r wire.RollbackModelRequ
 	return wire.RollbackModel200JSONResponse(modelOf(&model)), err
 }
 
+// LoadModel answers POST /admin/v1/models/{version}:load.
+func (o *operations) LoadModel(ctx context.Context, r wire.LoadModelRequestObject) (wire.LoadModelResponseObject, error) {
+	model, err := o.service.Load(requestContext(ctx), r.Version)
+	return wire.LoadModel200JSONResponse(modelOf(&model)), err
+}
+
+// UnloadModel answers POST /admin/v1/models/{version}:unload.
+func (o *operations) UnloadModel(ctx context.Context, r wire.UnloadModelRequestObject) (wire.UnloadModelResponseObject, error) {
+	model, err := o.service.Unload(requestContext(ctx), r.Version)
+	return wire.UnloadModel200JSONResponse(modelOf(&model)), err
+}
+
+// ShadowModel answers POST /admin/v1/models/{version}:shadow.
+func (o *operations) ShadowModel(ctx context.Context, r wire.ShadowModelRequestObject) (wire.ShadowModelResponseObject, error) {
+	model, err := o.service.Shadow(requestContext(ctx), r.Version)
+	return wire.ShadowModel200JSONResponse(modelOf(&model)), err
+}
+
 func modelOf(m *recommend.ModelInfo) wire.Model {
 	return wire.Model{
 		Name: m.Name, Version: m.Version, State: m.State, Kind: m.Kind,

@@ -137,6 +137,8 @@ func failureOf(err error) *failure {
 		return &failure{kind: notFound}
 	case errors.Is(err, recommend.ErrRefused):
 		return &failure{kind: modelRefused, detail: err.Error()} // operators' words, as GET /v1/models has them
+	case errors.Is(err, recommend.ErrConflict):
+		return &failure{kind: conflict, detail: err.Error()} // the same
 	case errors.Is(err, recommend.ErrClosed):
 		return &failure{kind: shuttingDown, retry: 1}
 	case errors.Is(err, recommend.ErrDeadline), errors.Is(err, context.DeadlineExceeded):

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 
 	"seqrec/internal/event"
 	"seqrec/internal/recommend"
@@ -53,6 +54,18 @@ type (
 		Rollback(ctx context.Context) (recommend.ModelInfo, error)
 	}
 
+	// Aside holds versions beside the one that serves.
+	Aside interface {
+		Load(ctx context.Context, version string) (recommend.ModelInfo, error)
+		Unload(ctx context.Context, version string) (recommend.ModelInfo, error)
+		Shadow(ctx context.Context, version string) (recommend.ModelInfo, error)
+	}
+
+	// ErasureLister writes the list that training jobs forget users by.
+	ErasureLister interface {
+		WriteErasures(ctx context.Context, w io.Writer) error
+	}
+
 	// Health says whether the service can answer.
 	Health interface {
 		Ready(ctx context.Context) []recommend.Check
@@ -67,6 +80,8 @@ type (
 		CatalogWriter
 		Models
 		Operator
+		Aside
+		ErasureLister
 		Health
 	}
 )

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,6 +113,15 @@ func (o *operations) EraseUser(ctx context.Context, r wire.EraseUserRequestObjec
 func (o *operations) ReadErasure(ctx context.Context, r wire.ReadErasureRequestObject) (wire.ReadErasureResponseObject, error) {
 	receipt, err := o.service.Erasure(requestContext(ctx), r.Erasure)
 	return wire.ReadErasure200JSONResponse(receiptOf(receipt)), err
+}
+
+// ListErasures answers GET /admin/v1/erasures.
+func (o *operations) ListErasures(ctx context.Context, _ wire.ListErasuresRequestObject) (wire.ListErasuresResponseObject, error) {
+	var list bytes.Buffer // some hundred bytes a receipt; written whole, so that a fault is still a problem
+	if err := o.service.WriteErasures(requestContext(ctx), &list); err != nil {
+		return nil, err
+	}
+	return wire.ListErasures200ApplicationxNdjsonResponse{Body: &list, ContentLength: int64(list.Len())}, nil
 }
 
 func receiptOf(r recommend.Receipt) wire.Receipt {

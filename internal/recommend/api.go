@@ -32,6 +32,8 @@ var (
 	ErrStore = errors.New("recommend: the history store is not available")
 	// ErrInvalid: the request breaks a rule of the Request type; see Request.Validate.
 	ErrInvalid = errors.New("recommend: the request is not valid")
+	// ErrConflict: the state of a model version does not allow what was asked.
+	ErrConflict = errors.New("recommend: the state of the model version does not allow this")
 	// ErrClosed: the service is shutting down.
 	ErrClosed = errors.New("recommend: the service is closed")
 )
@@ -155,8 +157,8 @@ type Receipt struct {
 type ModelInfo struct {
 	Name     string
 	Version  string
-	State    string // "serving", "current" (named, not served), "available", "refused"
-	Problem  string // why it was refused
+	State    string // "serving", "shadow", "loaded" (held aside), "current" (named, not served), "available", "refused"
+	Problem  string // why it was refused or left
 	Kind     string // "seqmodel" or "baseline"
 	Describe string // such as "sasrec d64 b2 L200"; only while loaded
 	Created  string // RFC 3339
@@ -192,6 +194,10 @@ type Check struct {
 //	Model(ctx context.Context, version string) (ModelInfo, error)                  // "current" allowed
 //	Promote(ctx context.Context, version string) (ModelInfo, error)
 //	Rollback(ctx context.Context) (ModelInfo, error)
+//	Load(ctx context.Context, version string) (ModelInfo, error)
+//	Unload(ctx context.Context, version string) (ModelInfo, error)
+//	Shadow(ctx context.Context, version string) (ModelInfo, error)
+//	WriteErasures(ctx context.Context, w io.Writer) error
 //	Ready(ctx context.Context) []Check
 //
 // Request.Validate reports every fault at once, by JSON pointer.

@@ -31,6 +31,11 @@ type Config struct {
 	// Reserve is the part of a request's deadline kept back for the last rung
 	// and for writing the answer. 0 means 2 ms.
 	Reserve time.Duration
+	// ShadowShare is the share of predictions that a shadow version gets a copy
+	// of. 0 means 0.1.
+	ShadowShare float64
+	// Guard leaves a new version that turns out bad.
+	Guard GuardConfig
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 	// NewID makes recommendation ids. nil means 128 random bits.
@@ -49,6 +54,10 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HistoryTimeout, 100*time.Millisecond)
 	setDefault(&c.HistoryLimit, MaxHistory)
 	setDefault(&c.Reserve, 2*time.Millisecond)
+	setDefault(&c.ShadowShare, 0.1)
+	setDefault(&c.Guard.Requests, 100)
+	setDefault(&c.Guard.Failures, 0.02)
+	setDefault(&c.Guard.Slow, 0.1)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -77,15 +86,26 @@ func (c Config) Validate() error {
 		{"HistoryTimeout", int64(c.HistoryTimeout)},
 		{"HistoryLimit", int64(c.HistoryLimit)},
 		{"Reserve", int64(c.Reserve)},
+		{"Guard.Window", int64(c.Guard.Window)},
+		{"Guard.Requests", int64(c.Guard.Requests)},
+		{"Guard.Latency", int64(c.Guard.Latency)},
 	} {
 		if s.v < 0 {
 			return fmt.Errorf("recommend: %s must not be negative, is %d", s.name, s.v)
 		}
 	}
+	for _, s := range []struct {
+		name string
+		v    float64
+	}{{"ShadowShare", c.ShadowShare}, {"Guard.Failures", c.Guard.Failures}, {"Guard.Slow", c.Guard.Slow}} {
+		if !(s.v >= 0 && s.v <= 1) {
+			return fmt.Errorf("recommend: %s must be a share from 0 to 1, is %v", s.name, s.v)
+		}
+	}
 	return nil
 }
 
-func setDefault[T int | time.Duration](v *T, d T) {
+func setDefault[T int | float64 | time.Duration](v *T, d T) {
 	if *v == 0 {
 		*v = d
 	}

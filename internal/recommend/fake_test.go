@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -266,6 +267,8 @@ func (m *memStore) Erase(_ context.Context, user event.UserID) (Receipt, error) 
 
 func (m *memStore) Erasure(context.Context, string) (Receipt, error) { return Receipt{}, ErrNotFound }
 
+func (m *memStore) WriteErasures(context.Context, io.Writer) error { return m.err }
+
 func (m *memStore) PutItems(_ context.Context, items []CatalogItem) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -362,9 +365,12 @@ func (v *memVersions) Past() ([]string, error) {
 	return past, nil
 }
 
-func (v *memVersions) Rollback() (string, error) {
+func (v *memVersions) Rollback(from string) (string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if n := len(v.current); n > 0 && v.current[n-1] != from {
+		return "", ErrConflict
+	}
 	if len(v.current) < 2 {
 		return "", ErrUnknownModel
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"seqrec/internal/event"
 )
@@ -61,6 +62,18 @@ func (s *Service) Erasure(ctx context.Context, id string) (Receipt, error) {
 		return Receipt{}, storeError(ctx, "read erasure receipt", err)
 	}
 	return r, nil
+}
+
+// WriteErasures writes the list of all erasures, by which a training job leaves out
+// what erased users did. Who holds it can tell whether a user was erased.
+func (s *Service) WriteErasures(ctx context.Context, w io.Writer) error {
+	if s.store == nil {
+		return noStore("list erasures")
+	}
+	if err := s.store.WriteErasures(ctx, w); err != nil {
+		return storeError(ctx, "list erasures", err)
+	}
+	return nil
 }
 
 // PutItems stores items and shows them, or hides them, in every answer whose

@@ -79,6 +79,7 @@ func (p published) load(version string) (*Loaded, error) {
 		{registry.VocabFile, false, func(in io.Reader) (err error) { l.Vocab, err = features.ReadVocab(in); return err }},
 		{registry.PopularFile, true, func(in io.Reader) (err error) { l.Counts, err = features.ReadCounts(in); return err }},
 		{registry.ItemsFile, true, func(in io.Reader) (err error) { l.Items, err = readItems(in); return err }},
+		{registry.GoldenFile, true, func(in io.Reader) (err error) { l.Golden, err = features.ReadGolden(in); return err }},
 	}
 	for _, f := range read {
 		if f.optional && !v.Has(f.file) {
@@ -201,8 +202,11 @@ func (p published) Promote(version string) error {
 func (p published) Past() ([]string, error) { return p.r.Past() }
 
 // Rollback implements Versions.
-func (p published) Rollback() (string, error) {
-	version, err := p.r.Rollback()
+func (p published) Rollback(from string) (string, error) {
+	version, err := p.r.RollbackFrom(from)
+	if errors.Is(err, registry.ErrMoved) {
+		return "", fmt.Errorf("%w: %w", ErrConflict, err)
+	}
 	return version, unknownIfMissing(err)
 }
 

@@ -255,7 +255,7 @@ func TestWatchFollowsRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	swapped := make(chan string, 10)
-	s, err := New(Config{Workers: 1, Observer: swapObserver{swapped}}, nil, FromRegistry(reg))
+	s, err := New(Config{Workers: 1, Observer: swapObserver{swapped: swapped}}, nil, FromRegistry(reg))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ type Loaded struct {
 	Info   ModelInfo
 	Model  Model
 	Vocab  *features.Vocab
-	Counts []int64       // events of each item in the training data; nil when unknown
-	Items  []CatalogItem // titles and attributes published with the version; may be nil
+	Counts []int64           // events of each item in the training data; nil when unknown
+	Items  []CatalogItem     // titles and attributes published with the version; may be nil
+	Golden []features.Golden // requests with the answers it gave when it was published; may be nil
 }

@@ -13,6 +13,11 @@ type Observer interface {
 	// Swapped is called for each attempt to serve a version; err is why it was
 	// refused, nil when it serves.
 	Swapped(version string, took time.Duration, err error)
+	// Shadowed is called for each copy that a shadow version was to answer.
+	Shadowed(Comparison)
+	// RolledBack is called when the service left a version by itself; err is why
+	// that did not work, nil when it did.
+	RolledBack(from, to string, err error)
 }
 
 // Prediction describes one finished request. Durations are zero for stages it
@@ -42,3 +47,9 @@ func (NopObserver) Batched(int, time.Duration) {}
 
 // Swapped does nothing.
 func (NopObserver) Swapped(string, time.Duration, error) {}
+
+// Shadowed does nothing.
+func (NopObserver) Shadowed(Comparison) {}
+
+// RolledBack does nothing.
+func (NopObserver) RolledBack(string, string, error) {}

@@ -21,10 +21,15 @@ type Service struct {
 	jobs     jobs
 	current  atomic.Pointer[snapshot]
 
-	loadMu  sync.Mutex // held while a version is loaded and put in place
-	swapMu  sync.Mutex // held while current is replaced
-	refused sync.Map   // version -> why
-	closed  atomic.Bool
+	loadMu   sync.Mutex // held while a version is loaded and put in place
+	swapMu   sync.Mutex // held while current is replaced
+	refused  sync.Map   // version -> why
+	left     sync.Map   // version -> why the service went back from it by itself
+	aside    sync.Map   // version -> *core, held beside the one that serves
+	shadow   atomic.Pointer[shadow]
+	guard    atomic.Pointer[guard] // of the version put in place last
+	retreats sync.WaitGroup
+	closed   atomic.Bool
 }
 
 // New starts a service without a model; Reload or Serve gives it one. store may
@@ -42,6 +47,10 @@ func New(cfg Config, store Store, versions Versions) (*Service, error) {
 func (s *Service) Close() error {
 	s.closed.Store(true)
 	s.batcher.Close()
+	s.retreats.Wait()
+	s.loadMu.Lock()
+	defer s.loadMu.Unlock()
+	s.letAsideGo()
 	s.swapMu.Lock()
 	defer s.swapMu.Unlock()
 	s.publish(nil)
@@ -132,6 +141,9 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 	if err != nil {
 		return Answer{}, err
 	}
+	if sh := s.shadow.Load(); sh != nil && ans.Rung == RungModel {
+		sh.offer(s.batcher, req, events, &ans)
+	}
 	ans.Appended = appended
 	if historyErr != nil && ans.Degraded == nil {
 		ans.Degraded = new("the stored history could not be read")
@@ -201,6 +213,7 @@ func (s *Service) run(ctx context.Context, j *job, p *Prediction) (how outcome, 
 		return how, nil
 	}
 	p.Queue, p.Rank = j.started.Sub(j.queued), j.took
+	s.judge(j.snap.info.Version, p, j.err != nil)
 	if j.err != nil {
 		s.cfg.Log.Error("a request broke its ranker", "version", j.snap.info.Version, "error", j.err)
 	}

@@ -2,6 +2,7 @@ package recommend
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"seqrec/internal/event"
@@ -24,6 +25,8 @@ type Erasures interface {
 	Erase(ctx context.Context, user event.UserID) (Receipt, error)
 	// Erasure returns a receipt by its id; ErrNotFound if there is none.
 	Erasure(ctx context.Context, id string) (Receipt, error)
+	// WriteErasures writes the list that a training job forgets users by.
+	WriteErasures(ctx context.Context, w io.Writer) error
 }
 
 // Catalogue keeps attributes of items: the four verbs of one small table.
@@ -63,7 +66,8 @@ type Versions interface {
 	// first, each once.
 	Past() ([]string, error)
 	// Rollback makes the version before the current one current and names it.
-	Rollback() (string, error)
+	// from is the version to leave: ErrConflict if another one is current.
+	Rollback(from string) (string, error)
 	// Watch offers each version that becomes current to accept until ctx ends,
 	// and offers one that was not accepted again later. fault hears once of each
 	// thing that is wrong.

@@ -13,20 +13,30 @@ import (
 func (s *Service) Serve(ctx context.Context, l *Loaded) error {
 	s.loadMu.Lock()
 	defer s.loadMu.Unlock()
-	return s.serve(ctx, l)
+	c, err := s.warmed(l)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, c)
 }
 
-func (s *Service) serve(ctx context.Context, l *Loaded) error {
+// warmed is the core of a loaded version that has answered the golden requests.
+func (s *Service) warmed(l *Loaded) (*core, error) {
 	c, err := warm(l, s.cfg.Workers, s.cfg.MaxBatch)
 	if err != nil {
-		return fmt.Errorf("serve version %s: %w: %w", l.Info.Version, ErrRefused, err)
+		return nil, fmt.Errorf("serve version %s: %w: %w", l.Info.Version, ErrRefused, err)
 	}
+	return c, nil
+}
+
+// serve puts a core in place. It takes over the caller's reference.
+func (s *Service) serve(ctx context.Context, c *core) error {
 	s.swapMu.Lock()
 	defer s.swapMu.Unlock()
 	cat, err := s.overlaid(ctx, c)
 	if err != nil {
 		c.release()
-		return fmt.Errorf("serve version %s: %w", l.Info.Version, err)
+		return fmt.Errorf("serve version %s: %w", c.info.Version, err)
 	}
 	if s.closed.Load() {
 		c.release()
@@ -60,6 +70,9 @@ func (s *Service) Reload(ctx context.Context) error {
 	version, err := s.currentVersion()
 	if err != nil {
 		return err
+	}
+	if _, left := s.left.Load(version); left {
+		return nil // what serves was preferred to it
 	}
 	return s.load(ctx, version)
 }
@@ -104,8 +117,11 @@ func (s *Service) currentVersion() (string, error) {
 
 // load loads a version aside and serves it. Callers hold loadMu.
 func (s *Service) load(ctx context.Context, version string) (err error) {
-	if snap := s.current.Load(); snap != nil && snap.info.Version == version {
-		return nil
+	before := ""
+	if snap := s.current.Load(); snap != nil {
+		if before = snap.info.Version; before == version {
+			return nil
+		}
 	}
 	start := s.cfg.Now()
 	defer func() {
@@ -116,19 +132,18 @@ func (s *Service) load(ctx context.Context, version string) (err error) {
 		}
 		s.cfg.Log.Info("model serving", "version", version, "took", took)
 	}()
-	l, err := s.versions.Load(version)
-	if errors.Is(err, ErrUnknownModel) {
-		return err
+	c := s.drop(version)
+	if c == nil {
+		c, err = s.open(version)
 	}
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrRefused, err)
-	} else {
-		err = s.serve(ctx, l)
+	if err == nil {
+		err = s.serve(ctx, c)
 	}
 	if errors.Is(err, ErrRefused) {
 		s.refused.Store(version, err.Error())
 	} else if err == nil {
 		s.refused.Delete(version)
+		s.watch(version, before)
 	}
 	return err
 }
@@ -142,6 +157,7 @@ func (s *Service) Promote(ctx context.Context, version string) (ModelInfo, error
 	}
 	s.loadMu.Lock()
 	defer s.loadMu.Unlock()
+	s.left.Delete(version)
 	if err := s.load(ctx, version); err != nil {
 		return ModelInfo{}, err
 	}
@@ -176,13 +192,14 @@ func (s *Service) Rollback(ctx context.Context) (ModelInfo, error) {
 	if err != nil {
 		return ModelInfo{}, err
 	}
-	version, err := s.versions.Rollback()
+	version, err := s.versions.Rollback(before)
 	if err != nil {
 		return ModelInfo{}, fmt.Errorf("roll back from %s: %w", before, err)
 	}
 	if err := s.load(ctx, version); err != nil {
 		return ModelInfo{}, errors.Join(err, s.versions.Promote(before))
 	}
+	s.guard.Store(nil) // nobody wants to be led back to what was left
 	return s.Model(ctx, version)
 }
 
@@ -229,9 +246,22 @@ func (s *Service) Models(ctx context.Context) ([]ModelInfo, error) {
 
 // state says what a version is to this service.
 func (s *Service) state(info *ModelInfo, serving *ModelInfo, current string) {
-	switch why, refused := s.refused.Load(info.Version); {
+	why, refused := s.refused.Load(info.Version)
+	if !refused {
+		why, refused = s.left.Load(info.Version)
+	}
+	held, aside := s.aside.Load(info.Version)
+	if aside {
+		info.Describe = held.(*core).model.Describe()
+	}
+	sh := s.shadow.Load()
+	switch {
 	case serving != nil && serving.Version == info.Version:
 		info.State, info.Describe = "serving", serving.Describe
+	case sh != nil && sh.snap.info.Version == info.Version:
+		info.State = "shadow"
+	case aside:
+		info.State = "loaded"
 	case refused:
 		info.State, info.Problem = "refused", why.(string)
 	case info.Problem != "":

@@ -177,7 +177,7 @@ func TestPromoteRollbackWatch(t *testing.T) {
 		"torn": func() (*Loaded, error) { return nil, errors.New("SHA-256 differs") },
 	}}
 	watched := make(chan string, 10)
-	s, err := New(Config{Observer: swapObserver{watched}}, nil, v)
+	s, err := New(Config{Observer: swapObserver{swapped: watched}}, nil, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,10 +295,11 @@ func drain(c chan string) {
 }
 
 // swapObserver passes swaps on.
-type swapObserver struct{ swapped chan string }
+type swapObserver struct {
+	NopObserver
+	swapped chan string
+}
 
-func (swapObserver) Predicted(Prediction)       {}
-func (swapObserver) Batched(int, time.Duration) {}
 func (o swapObserver) Swapped(version string, _ time.Duration, err error) {
 	if err != nil {
 		version += " refused"

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"time"
 
+	"seqrec/internal/event"
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
 )
 
-// golden requests are made of the most popular items, so they need no file: one
-// of a single event, one as long as anything the model reads.
+// Golden requests of two kinds: two that are made here of the most popular items, one
+// of a single event, one as long as anything the model reads, whose answers must keep
+// the laws; and those that came with the version, whose answers must be what they
+// were when it was judged.
 const (
 	goldenK      = 10
 	goldenLong   = 200 // events, where the model does not say its window
@@ -55,6 +58,9 @@ func warm(l *Loaded, workers, maxBatch int) (c *core, err error) {
 			return nil, fmt.Errorf("golden request: ranker %d answers differently from ranker 0", i)
 		}
 		r.Rank(make([][]kernel.Scored, maxBatch), fullBatch(maxBatch, short, long))
+	}
+	if err := c.checkPublished(l.Golden); err != nil {
+		return nil, err
 	}
 	c.measure(short, long)
 	return c, nil
@@ -126,6 +132,37 @@ func (c *core) checkGolden(answers [][]kernel.Scored) error {
 	}
 	if _, ok := c.model.(windowed); ok && len(answers[1]) == 0 {
 		return fmt.Errorf("golden request: nothing is answered; the weights may hold NaN")
+	}
+	return nil
+}
+
+// goldenSame is the share of a published answer that must come back. Not all of it:
+// another instruction set rounds otherwise, which may turn neighbours round or out.
+const goldenSame = 0.8
+
+// checkPublished asks the golden requests of the version.
+func (c *core) checkPublished(list []features.Golden) error {
+	for i, g := range list {
+		q := features.Query{Blocked: make([]uint64, maskWords(len(c.popular))), K: len(g.Answer)}
+		for _, id := range g.History {
+			n, ok := c.number(event.ItemID(id))
+			if !ok {
+				return fmt.Errorf("golden request %d: item %q is unknown to the model", i, id)
+			}
+			q.History = append(q.History, n)
+			block(q.Blocked, n)
+		}
+		dst := make([][]kernel.Scored, 1)
+		c.rankers[0].Rank(dst, []features.Query{q})
+		same := 0
+		for _, s := range dst[0] {
+			if slices.Contains(g.Answer, c.vocab.ID(s.Item)) {
+				same++
+			}
+		}
+		if float64(same) < goldenSame*float64(len(g.Answer)) {
+			return fmt.Errorf("golden request %d: %d of the %d items that were answered when the version was published", i, same, len(g.Answer))
+		}
 	}
 	return nil
 }

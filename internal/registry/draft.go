@@ -97,7 +97,8 @@ func (f *draftFile) Close() error {
 // manifest, and gives the folder its name. FormatVersion, Version, Files, VocabSHA256
 // and, when zero, Created are filled in; Kind must be set. When it fails no
 // reader has seen anything, but for a failure to sync at the very end, after
-// which the version may or may not survive a power cut.
+// which the version may or may not survive a power cut. Behind a [Mirror] it may also
+// fail after the folder has the version, which is then named.
 func (d *Draft) Publish(m Manifest) (version string, err error) {
 	if d.done {
 		return "", fmt.Errorf("publish version %s: the draft has ended", d.version)
@@ -110,6 +111,11 @@ func (d *Draft) Publish(m Manifest) (version string, err error) {
 	}
 	if err := d.reveal(); err != nil {
 		return "", fmt.Errorf("publish version %s: %w", d.version, err)
+	}
+	if changed := d.r.opts.changed; changed != nil {
+		if err := changed(d.version, false); err != nil {
+			return d.version, fmt.Errorf("version %s is published in %s only: %w", d.version, d.r.dir, err)
+		}
 	}
 	return d.version, nil
 }

@@ -19,6 +19,8 @@ var (
 	ErrCorrupt = errors.New("corrupt")
 	// ErrNewerFormat: the version was written by a newer program.
 	ErrNewerFormat = errors.New("newer format")
+	// ErrMoved: another version is current than the one to be left.
+	ErrMoved = errors.New("another version is current")
 	// ErrInUse: the version is the current one and cannot be removed.
 	ErrInUse = errors.New("in use")
 )

@@ -23,6 +23,8 @@ const (
 	ItemsFile      = "items.ndjson"
 	ReportHTMLFile = "report.html"
 	ReportJSONFile = "report.json"
+	ErasuresFile   = "erasures.ndjson"
+	GoldenFile     = "golden.ndjson"
 )
 
 const (
@@ -54,7 +56,9 @@ type Manifest struct {
 	Revision      string          `json:"revision,omitempty"` // of the source
 	CPU           string          `json:"cpu,omitempty"`      // instruction set that trained it
 	Metrics       json.RawMessage `json:"metrics,omitempty"`
-	Files         map[string]File `json:"files"` // set by Publish; all files but the manifest and its checksum
+	Night         string          `json:"night,omitempty"`  // the nightly run that made it
+	Erased        *Erased         `json:"erased,omitempty"` // what the data leaves out; nil when nobody said
+	Files         map[string]File `json:"files"`            // set by Publish; all files but the manifest and its checksum
 }
 
 // Data says what a model was trained on.
@@ -64,6 +68,18 @@ type Data struct {
 	Users  int       `json:"users,omitempty"`
 	From   time.Time `json:"from,omitzero"` // first event; zero when the source has no times
 	To     time.Time `json:"to,omitzero"`   // last event
+	// TrainTo is the last event that was learned from; those after it judged.
+	TrainTo time.Time `json:"train_to,omitzero"`
+}
+
+// Erased proves which erasures of users the data obeys: the receipts in
+// ErasuresFile, whose SHA-256 is repeated here. Who holds a receipt finds it in
+// that file; who holds the list of all can compute the hash again.
+type Erased struct {
+	Receipts int    `json:"receipts"` // in ErasuresFile
+	SHA256   string `json:"sha256"`   // of ErasuresFile
+	Users    int    `json:"users"`    // whose events the sources still held
+	Events   int    `json:"events"`   // such events, left out
 }
 
 // File is the size and the hash of one file of a version.
@@ -156,6 +172,9 @@ func (m *Manifest) problems() []string {
 	}
 	if m.Items < 0 {
 		add("%d items", m.Items)
+	}
+	if e := m.Erased; e != nil && (e.SHA256 != m.Files[ErasuresFile].SHA256 || e.Receipts < 0 || e.Users < 0 || e.Events < 0) {
+		add("erased %+v does not fit the file %s", *e, ErasuresFile)
 	}
 	if m.VocabSHA256 != "" && !validSHA256(m.VocabSHA256) {
 		add("vocab_sha256 %q is not a SHA-256", m.VocabSHA256)

@@ -20,9 +20,13 @@ type promotion struct {
 }
 
 // Promote verifies a version in full and makes it the current one. Watchers see it at
-// their next look. Promoting the current version only verifies it.
-func (r *Registry) Promote(version string) error {
-	return r.locked(func() error {
+// their next look. Promoting the current version only verifies it, and behind a
+// [Mirror] stores it in the bucket again if need be.
+func (r *Registry) Promote(version string) error { return r.promote(version, true) }
+
+// promote is Promote; tell says whether the bucket behind it must hear of it.
+func (r *Registry) promote(version string, tell bool) error {
+	err := r.locked(func() error {
 		if _, err := r.Load(version); err != nil {
 			return fmt.Errorf("promote: %w", err)
 		}
@@ -51,16 +55,42 @@ func (r *Registry) Promote(version string) error {
 		}
 		return nil
 	})
+	if err == nil && tell {
+		err = r.tell(version)
+	}
+	return err
+}
+
+// tell passes on that a version became current.
+func (r *Registry) tell(version string) error {
+	if r.opts.changed == nil {
+		return nil
+	}
+	return r.opts.changed(version, true)
 }
 
 // Rollback makes the version promoted before the current one current again, and gives
 // its name. Versions that are gone or broken are passed over. Rolling back again
 // goes further back; ErrNotFound says that there is nothing further.
-func (r *Registry) Rollback() (string, error) {
+func (r *Registry) Rollback() (string, error) { return r.rollback("") }
+
+// RollbackFrom is Rollback if the current version is from, and ErrMoved if it is
+// another: of several who leave one version, one takes the step.
+func (r *Registry) RollbackFrom(from string) (string, error) { return r.rollback(from) }
+
+func (r *Registry) rollback(from string) (string, error) {
 	var version string
 	err := r.locked(func() error {
 		if err := r.replaceable(); err != nil {
 			return fmt.Errorf("roll back: %w", err)
+		}
+		if from != "" {
+			if current, err := r.Current(); err != nil {
+				return fmt.Errorf("roll back from %s: %w", from, err)
+			} else if current != from {
+				return fmt.Errorf("roll back: %w", &Fault{Path: r.path(currentFile), Kind: ErrMoved,
+					Detail: "it names " + current + ", not " + from, Mend: "look again, then roll back from that one"})
+			}
 		}
 		past, err := r.past()
 		if err != nil {
@@ -92,6 +122,9 @@ func (r *Registry) Rollback() (string, error) {
 			Detail: "no whole version was promoted before the current one", Mend: "promote a version by name"}
 		return fmt.Errorf("roll back: %w", errors.Join(append([]error{nothing}, passed...)...))
 	})
+	if err == nil {
+		err = r.tell(version)
+	}
 	return version, err
 }
 

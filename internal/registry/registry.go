@@ -33,6 +33,9 @@ type Options struct {
 	TempAge time.Duration
 
 	disk disk
+	// changed, when not nil, hears of each version that was published, and of each
+	// that became current.
+	changed func(version string, current bool) error
 }
 
 // Registry is one folder of versions. It may be used by several goroutines, and

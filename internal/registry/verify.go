@@ -112,7 +112,11 @@ func (v *Version) Open(name string) (*os.File, error) {
 // check looks at one version folder: the manifest, its checksum, that every file
 // is there with its size and, when deep, its hash.
 func (r *Registry) check(version string, deep bool) (Manifest, Faults) {
-	dir := r.path(version)
+	return r.checkFolder(r.path(version), version, deep)
+}
+
+// checkFolder is check for a version in any folder.
+func (r *Registry) checkFolder(dir, version string, deep bool) (Manifest, Faults) {
 	if st, err := os.Lstat(dir); err != nil {
 		return Manifest{}, Faults{asFault(dir, err)}
 	} else if !st.IsDir() {

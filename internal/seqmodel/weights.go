@@ -2,6 +2,7 @@ package seqmodel
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,9 @@ import (
 	"seqrec/internal/safetensors"
 	"seqrec/internal/tensor"
 )
+
+// ErrNotFinite says that a weights file holds NaN or an infinity.
+var ErrNotFinite = errors.New("not a finite number")
 
 // configKey is the metadata entry of a weights file that holds the Config.
 const configKey = "seqrec.config"
@@ -120,7 +124,7 @@ func fillParams(m Model, f *safetensors.File) error {
 func checkFinite(name string, data []float32) error {
 	for i, x := range data {
 		if !finite(float64(x)) {
-			return fmt.Errorf("%s: element %d is %v", name, i, x)
+			return fmt.Errorf("%s: element %d is %v: %w", name, i, x, ErrNotFinite)
 		}
 	}
 	return nil

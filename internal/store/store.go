@@ -134,6 +134,13 @@ type Erasures interface {
 
 	// Erasure returns a receipt by its id, ErrNotFound if there is none.
 	Erasure(ctx context.Context, id string) (Receipt, error)
+
+	// EachErasure calls fn for each receipt, in no particular order, until fn returns an error, which is then returned as
+	// it is. Erasures made meanwhile may or may not be seen.
+	EachErasure(ctx context.Context, fn func(Receipt) error) error
+
+	// Secret returns the secret under which receipts hash users.
+	Secret(ctx context.Context) (Secret, error)
 }
 
 // Receipt proves an erasure without naming the user.

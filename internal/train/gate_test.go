@@ -98,9 +98,9 @@ func TestDivergedRunIsNotPromotedUnasked(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said []string
-	n := &night{run: &Outcome{Diverged: true}, opt: NightOptions{Registry: reg, Say: func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) }}}
-	s := &Summary{Version: "01JC3V9Z6J2T5W8Q4X7N1M0KRE", Gate: &eval.Gate{Passed: true}}
-	if err := n.promote(s); err != nil || s.Promoted {
+	opt := &NightOptions{Registry: reg, Say: func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) }}
+	s := &Summary{Diverged: true, Version: "01JC3V9Z6J2T5W8Q4X7N1M0KRE", Gate: &eval.Gate{Passed: true}}
+	if err := promote(s, opt); err != nil || s.Promoted {
 		t.Errorf("promoted %v, error %v", s.Promoted, err)
 	}
 	if !strings.Contains(strings.Join(said, "\n"), "trainjob promote "+s.Version) {

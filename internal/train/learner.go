@@ -35,6 +35,7 @@ type Sequence struct {
 	Model seqmodel.Config
 	Train seqmodel.TrainConfig
 	Seed  uint64 // of the first weights
+	Start *Start // laid over the first weights; nil leaves them
 }
 
 var _ Network = Sequence{}
@@ -44,6 +45,11 @@ func (s Sequence) New() (Learner, error) {
 	m, err := seqmodel.New(s.Model, s.Seed)
 	if err != nil {
 		return nil, err
+	}
+	if s.Start != nil {
+		if _, err := seqmodel.Transfer(m, s.Start.Model, s.Start.From); err != nil {
+			return nil, err
+		}
 	}
 	return s.learner(m)
 }

@@ -31,6 +31,7 @@ type NightOptions struct {
 	Work     string             // folder for the run's checkpoint; "": none is kept
 	Resume   bool               // go on from the checkpoint in Work
 	Every    time.Duration      // longest time within an epoch without a checkpoint
+	Warm     string             // version whose weights training begins with; "": fresh ones
 	Promote  bool               // make the version current, if the gate lets it
 	Hold     bool               // do not make it current even if nothing is
 	Gate     GateRules
@@ -44,6 +45,10 @@ type NightOptions struct {
 	// Suit, when not nil, may give another plan for the data once it has been
 	// read and cut, and says why. The plan's Data must stay.
 	Suit func(*features.Split, Plan) (plan Plan, why string)
+	// Origin says where the data comes from, when Data is only where it lies.
+	Origin *Origin
+	// Published, when not nil, hears of the version before it is promoted.
+	Published func(version string) error
 }
 
 // Summary is the outcome of a night in figures.
@@ -59,6 +64,7 @@ type Summary struct {
 	Version         string        `json:"version"`
 	BestEpoch       int           `json:"best_epoch"`
 	Ended           string        `json:"ended,omitempty"` // why training ended
+	Diverged        bool          `json:"diverged,omitempty"`
 	Valid           float64       `json:"valid_ndcg@10"`
 	Name            string        `json:"name"`
 	Model           string        `json:"model"`
@@ -71,7 +77,19 @@ type Summary struct {
 	TargetHash      string        `json:"target_hash"`
 	Promoted        bool          `json:"promoted"`
 	Gate            *eval.Gate    `json:"gate,omitempty"`
+	Start           string        `json:"start,omitempty"`   // which weights training began with, when that was asked
+	Current         *Beside       `json:"current,omitempty"` // the version in service, on the same cases
 	Report          *eval.Report  `json:"-"`
+}
+
+// Beside is another model's figure on the same cases.
+type Beside struct {
+	Name   string  `json:"name"`
+	NDCG10 float64 `json:"ndcg@10"`
+	// Delta is how much better the judged model is, with its paired interval.
+	Delta float64 `json:"delta"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
 }
 
 // night is one Night in progress.
@@ -90,6 +108,7 @@ type night struct {
 	run     *Outcome // nil for a baseline
 	results []*eval.Result
 	popular *eval.Result // for the gate; nil when nothing may be promoted
+	origin  string       // of the first weights, in words; "" when nobody asked
 	current *eval.Result // among results, if there is a version in service
 	unlock  func() error // of the run's working folder; nil before it is locked
 }
@@ -99,8 +118,9 @@ type night struct {
 // report, and promotes it when that was asked for or nothing is in service.
 //
 // When a promotion was asked for and the gate refuses it, or a first version is
-// below the gate's floor, the error wraps ErrRefused and the summary is given too. An interrupted run wraps
-// ErrInterrupted.
+// below the gate's floor, the error wraps ErrRefused and the summary is given
+// too; so it is when weights made elsewhere hold what is not a number, of which
+// nothing is published. An interrupted run wraps ErrInterrupted.
 func Night(ctx context.Context, plan Plan, opt NightOptions) (s *Summary, err error) {
 	n, err := newNight(plan, opt)
 	if err != nil {
@@ -111,7 +131,7 @@ func Night(ctx context.Context, plan Plan, opt NightOptions) (s *Summary, err er
 		return nil, err
 	}
 	if err := n.learn(ctx); err != nil {
-		return nil, err
+		return n.refusal(err), err
 	}
 	if err := n.judge(ctx); err != nil {
 		return nil, err
@@ -186,6 +206,10 @@ func (n *night) learn(ctx context.Context) error {
 	n.plan.Train.Counts, n.plan.Train.Histories = n.counts, n.split.Train
 	net := Sequence{Model: n.plan.Model, Train: n.plan.Train, Seed: n.plan.Seed}
 	net.Train.Workers = n.opt.Judge.Workers
+	var err error
+	if net.Start, err = n.warm(); err != nil {
+		return err
+	}
 	opt, err := n.runOptions()
 	if err != nil {
 		return err
@@ -258,6 +282,9 @@ func (n *night) take() (err error) {
 		return fmt.Errorf("read weights: %w", err)
 	}
 	m, err := seqmodel.Load(bytes.NewReader(n.weights), int64(len(n.weights)))
+	if errors.Is(err, seqmodel.ErrNotFinite) {
+		return fmt.Errorf("%s: %w: %w", n.opt.Weights, ErrRefused, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.opt.Weights, err)
 	}
@@ -349,6 +376,9 @@ func (n *night) judgeCurrent(ctx context.Context) error {
 		n.opt.Say("the current version cannot be compared: %v", err)
 		return nil
 	}
+	if n.knows(p) && !p.TrainedTo.IsZero() {
+		n.opt.Say("note: the current version has learned from events up to %s, which are in this test: its figure flatters it", p.TrainedTo.Format(time.DateTime))
+	}
 	r, err := p.Judge(ctx, n.data, n.split, n.opt.Judge)
 	if err != nil {
 		return err
@@ -371,7 +401,10 @@ func (n *night) finish() (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := n.summary(gate)
+	s, err := n.summary(gate)
+	if err != nil {
+		return nil, err
+	}
 	if s.Report, err = n.report(s); err != nil {
 		return nil, err
 	}
@@ -383,45 +416,31 @@ func (n *night) finish() (*Summary, error) {
 		return nil, err
 	}
 	p := publication{
-		manifest: manifest, vocab: n.data.Vocab, counts: n.counts, items: n.items(), report: s.Report,
+		manifest: manifest, vocab: n.data.Vocab, counts: n.counts, items: n.items(), report: s.Report, golden: golden(n.model, n.data.Vocab, n.counts), origin: n.opt.Origin,
 		weights: func(w io.Writer) error { _, err := w.Write(n.weights); return err },
 	}
 	if s.Version, err = p.publish(n.opt.Registry); err != nil {
 		return nil, err
 	}
 	n.opt.Say("published version %s", s.Version)
+	if n.opt.Published != nil {
+		if err := n.opt.Published(s.Version); err != nil {
+			return s, err
+		}
+	}
 	if err := n.sweepWork(); err != nil {
 		n.opt.Say("the working folder is left behind: %v", err)
 	}
-	return s, n.promote(s)
+	return s, promote(s, &n.opt)
 }
 
-// promote makes the version current if it was asked for, or if nothing is: a
-// first model that is weak serves better than none, unless somebody has said how
-// weak is too weak. One whose training diverged must be asked for.
-func (n *night) promote(s *Summary) error {
-	_, err := n.opt.Registry.Current()
-	first := errors.Is(err, registry.ErrNoCurrent)
-	tooWeak := first && !n.opt.Hold && n.opt.Gate.belowFloor(s.NDCG10)
-	switch {
-	case (n.opt.Promote || tooWeak) && !s.Gate.Passed:
-		for _, f := range s.Gate.Faults {
-			n.opt.Say("gate: %s", f)
-		}
-		return fmt.Errorf("version %s is published but not promoted: %w: %s", s.Version, ErrRefused, s.Gate.Faults[0])
-	case !n.opt.Promote && (n.opt.Hold || !first || n.run != nil && n.run.Diverged):
-		n.opt.Say("the current version stays; to change it: trainjob promote %s", s.Version)
+// refusal is the summary of a model that cannot even be judged; nil for other
+// errors.
+func (n *night) refusal(err error) *Summary {
+	if !errors.Is(err, ErrRefused) {
 		return nil
 	}
-	if !s.Gate.Passed {
-		n.opt.Say("warning: the gate would refuse this version (%s); nothing else can be served, so it becomes current", s.Gate.Faults[0])
-	}
-	if err := n.opt.Registry.Promote(s.Version); err != nil {
-		return err
-	}
-	s.Promoted = true
-	n.opt.Say("version %s is current", s.Version)
-	return nil
+	return &Summary{Name: n.opt.Name, Gate: &eval.Gate{Rules: []string{"all weights are numbers"}, Faults: []string{err.Error()}}}
 }
 
 // sweepWork removes the checkpoint of a run that is published.

@@ -37,6 +37,8 @@ type Plan struct {
 	EvalEvery  int    `json:"eval_every,omitempty"`
 	ValidCases int    `json:"valid_cases,omitempty"`
 	Seed       uint64 `json:"seed"`
+	// Warm is the version whose weights training began with; "" for fresh ones.
+	Warm string `json:"warm,omitempty"`
 
 	Data DataPlan `json:"data"`
 }

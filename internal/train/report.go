@@ -12,19 +12,29 @@ import (
 	"seqrec/internal/registry"
 )
 
-func (n *night) summary(gate *eval.Gate) *Summary {
+func (n *night) summary(gate *eval.Gate) (*Summary, error) {
 	r := n.results[0]
 	ndcg, _ := r.Metric("ndcg@10")
 	s := &Summary{
 		NDCG10: ndcg.Mean, HR10: r.HR10(), MRR: r.MRR.Mean, Interval: ndcg, Name: n.opt.Name, Model: n.model.Describe(),
 		Seed: n.plan.Seed, Split: n.split.Name, Cases: len(n.split.Test), Items: n.split.Items, Data: r.Protocol.Data, TargetHash: n.split.TargetHash, Gate: gate,
-		PeakRSS: PeakRSS(), Seconds: n.opt.Now().Sub(n.began).Seconds(),
+		PeakRSS: PeakRSS(), Seconds: n.opt.Now().Sub(n.began).Seconds(), Start: n.origin,
 	}
 	if n.run != nil {
 		s.Epochs, s.BestEpoch, s.Valid, s.Ended = len(n.run.Epochs), n.run.Best, n.run.Valid, n.run.Why
+		s.Diverged = n.run.Diverged
 		s.SecondsPerEpoch, s.TokensPerSecond = n.run.SecondsPerEpoch(), n.run.TokensPerSecond()
 	}
-	return s
+	if n.current == nil {
+		return s, nil
+	}
+	c, err := eval.Compare(r, n.current)
+	if err != nil {
+		return nil, err
+	}
+	d, _ := c.Find("ndcg@10")
+	s.Current = &Beside{Name: n.current.Name, NDCG10: d.B, Delta: d.Delta, Low: d.Low, High: d.High}
+	return s, nil
 }
 
 func (n *night) report(s *Summary) (*eval.Report, error) {
@@ -41,6 +51,12 @@ func (n *night) report(s *Summary) (*eval.Report, error) {
 			{Name: "instruction set", Value: n.opt.CPU},
 			{Name: "source revision", Value: n.opt.Revision},
 		},
+	}
+	if n.opt.Origin != nil {
+		r.Data = append(r.Data, n.opt.Origin.facts()...)
+	}
+	if n.origin != "" {
+		r.Run = append(r.Run, eval.Fact{Name: "first weights", Value: n.origin})
 	}
 	if n.run != nil {
 		r.Epochs, r.Best = n.run.Epochs, n.run.Best
@@ -90,6 +106,9 @@ func DataFaults(d *features.Report) (out []eval.Fault) {
 // source is the data's file with its folder: enough to know it, without the
 // paths of a machine.
 func (n *night) source() string {
+	if n.opt.Origin != nil {
+		return strings.Join(n.opt.Origin.Sources, ", ")
+	}
 	dir, file := filepath.Split(filepath.Clean(n.read.Source))
 	return filepath.Join(filepath.Base(dir), file)
 }
@@ -124,7 +143,13 @@ func (n *night) manifest(s *Summary) (registry.Manifest, error) {
 	m := registry.Manifest{
 		Name: n.opt.Name, Kind: n.kind, Config: config, Items: n.split.Items, Split: n.split.Name, TargetHash: n.split.TargetHash,
 		Seed: n.plan.Seed, Revision: n.opt.Revision, CPU: n.opt.CPU, Metrics: text, Created: n.opt.Now().UTC(),
-		Data: registry.Data{Source: n.source(), Events: n.read.Events, Users: n.read.Users},
+		Data: registry.Data{Source: n.source(), Events: n.read.Events, Users: n.read.Users, TrainTo: trainedTo(n.split)},
+	}
+	if o := n.opt.Origin; o != nil {
+		m.Night = o.Night
+		if o.Erased != nil {
+			m.Erased = o.Erased.commitment()
+		}
 	}
 	if n.read.Timed {
 		m.Data.From, m.Data.To = time.UnixMilli(n.read.From).UTC(), time.UnixMilli(n.read.To).UTC()

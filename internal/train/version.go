@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"seqrec/internal/baseline"
 	"seqrec/internal/eval"
@@ -35,6 +36,9 @@ type Published struct {
 	Vocab   *features.Vocab
 	Counts  []int64 // training events of each item
 	Hash    string  // of the test targets it was judged on
+	// TrainedTo is a time after which it has learned from no event; zero when the
+	// data had no times.
+	TrainedTo time.Time
 	// Training tells how it was trained; zero for a baseline.
 	Training TrainingFigures
 }
@@ -57,7 +61,10 @@ func Open(reg *registry.Registry, name string) (*Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Published{Version: version, Name: v.Manifest.Name, Hash: v.Manifest.TargetHash}
+	p := &Published{Version: version, Name: v.Manifest.Name, Hash: v.Manifest.TargetHash, TrainedTo: v.Manifest.Data.TrainTo}
+	if p.TrainedTo.IsZero() { // published before this was kept
+		p.TrainedTo = v.Manifest.Data.To
+	}
 	if len(v.Manifest.Config) > 0 {
 		if err := json.Unmarshal(v.Manifest.Config, &p.Plan); err != nil {
 			return nil, fmt.Errorf("open version %s: config: %w", version, err)
@@ -136,6 +143,8 @@ type publication struct {
 	counts   []int64
 	items    []features.Item // in order of the vocabulary; may be empty
 	report   *eval.Report
+	golden   []features.Golden
+	origin   *Origin // nil when nothing is known of it
 }
 
 // publish writes a version and gives its name.
@@ -155,6 +164,12 @@ func (p *publication) publish(reg *registry.Registry) (version string, err error
 	}
 	if len(p.items) > 0 {
 		files = append(files, part{registry.ItemsFile, func(w io.Writer) error { return features.WriteItems(w, p.items) }})
+	}
+	if len(p.golden) > 0 {
+		files = append(files, part{registry.GoldenFile, writeGolden(p.golden)})
+	}
+	if p.origin != nil && p.origin.Erased != nil {
+		files = append(files, part{registry.ErasuresFile, p.origin.Erased.write})
 	}
 	for _, f := range files {
 		if err := create(d, f); err != nil {

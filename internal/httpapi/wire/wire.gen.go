@@ -245,10 +245,10 @@ type Model struct {
 	Metrics *map[string]interface{} `json:"metrics,omitempty"`
 	Name    string                  `json:"name"`
 
-	// Problem Why it was refused
+	// Problem Why it was refused, or left by an automatic rollback
 	Problem *string `json:"problem,omitempty"`
 
-	// State `serving`, `current` (named, not served), `available` or `refused`
+	// State `serving`, `shadow`, `loaded` (held aside), `current` (named, not served), `available` or `refused`
 	State string `json:"state"`
 
 	// Users Users it learned from
@@ -489,12 +489,24 @@ type SimilarJSONRequestBody = SimilarRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListErasures The receipts of all erasures, for training jobs to forget the same users
+	// (GET /admin/v1/erasures)
+	ListErasures(c *gin.Context)
+	// LoadModel Load, verify and warm a version and hold it aside
+	// (POST /admin/v1/models/{version}:load)
+	LoadModel(c *gin.Context, version VersionPath)
 	// PromoteModel Load, verify and warm a version aside, then serve it
 	// (POST /admin/v1/models/{version}:promote)
 	PromoteModel(c *gin.Context, version VersionPath)
 	// RollbackModel Leave this version for the one that served before it
 	// (POST /admin/v1/models/{version}:rollback)
 	RollbackModel(c *gin.Context, version VersionPath)
+	// ShadowModel Let a version answer a sampled copy of the predictions
+	// (POST /admin/v1/models/{version}:shadow)
+	ShadowModel(c *gin.Context, version VersionPath)
+	// UnloadModel Let a version go that is held aside
+	// (POST /admin/v1/models/{version}:unload)
+	UnloadModel(c *gin.Context, version VersionPath)
 	// Livez The process runs
 	// (GET /livez)
 	Livez(c *gin.Context)
@@ -560,6 +572,44 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(c *gin.Context)
 
+// ListErasures operation middleware
+func (siw *ServerInterfaceWrapper) ListErasures(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListErasures(c)
+}
+
+// LoadModel operation middleware
+func (siw *ServerInterfaceWrapper) LoadModel(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "version" -------------
+	var version VersionPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LoadModel(c, version)
+}
+
 // PromoteModel operation middleware
 func (siw *ServerInterfaceWrapper) PromoteModel(c *gin.Context) {
 
@@ -608,6 +658,56 @@ func (siw *ServerInterfaceWrapper) RollbackModel(c *gin.Context) {
 	}
 
 	siw.Handler.RollbackModel(c, version)
+}
+
+// ShadowModel operation middleware
+func (siw *ServerInterfaceWrapper) ShadowModel(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "version" -------------
+	var version VersionPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ShadowModel(c, version)
+}
+
+// UnloadModel operation middleware
+func (siw *ServerInterfaceWrapper) UnloadModel(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "version" -------------
+	var version VersionPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UnloadModel(c, version)
 }
 
 // Livez operation middleware
@@ -1047,6 +1147,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/v1/models/:version", wrapper.ReadModel)
 	router.POST(options.BaseURL+"/admin/v1/models/:version\\:promote", wrapper.PromoteModel)
 	router.POST(options.BaseURL+"/admin/v1/models/:version\\:rollback", wrapper.RollbackModel)
+	router.POST(options.BaseURL+"/admin/v1/models/:version\\:load", wrapper.LoadModel)
+	router.POST(options.BaseURL+"/admin/v1/models/:version\\:unload", wrapper.UnloadModel)
+	router.POST(options.BaseURL+"/admin/v1/models/:version\\:shadow", wrapper.ShadowModel)
+	router.GET(options.BaseURL+"/admin/v1/erasures", wrapper.ListErasures)
 	router.GET(options.BaseURL+"/livez", wrapper.Livez)
 	router.GET(options.BaseURL+"/readyz", wrapper.Readyz)
 	router.GET(options.BaseURL+"/metrics", wrapper.Metrics)
@@ -1070,6 +1174,152 @@ type OtherApplicationProblemPlusJSONResponse struct {
 }
 
 type RefusedApplicationProblemPlusJSONResponse Problem
+
+type ListErasuresRequestObject struct {
+}
+
+type ListErasuresResponseObject interface {
+	VisitListErasuresResponse(w http.ResponseWriter) error
+}
+
+type ListErasures200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListErasures200ApplicationxNdjsonResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ListErasuresdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    OtherResponseHeaders
+	StatusCode int
+}
+
+func (response ListErasuresdefaultApplicationProblemPlusJSONResponse) VisitListErasuresResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LoadModelRequestObject struct {
+	Version VersionPath `json:"version"`
+}
+
+type LoadModelResponseObject interface {
+	VisitLoadModelResponse(w http.ResponseWriter) error
+}
+
+type LoadModel200JSONResponse Model
+
+func (response LoadModel200JSONResponse) VisitLoadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LoadModel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response LoadModel404ApplicationProblemPlusJSONResponse) VisitLoadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LoadModel409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response LoadModel409ApplicationProblemPlusJSONResponse) VisitLoadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LoadModeldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    OtherResponseHeaders
+	StatusCode int
+}
+
+func (response LoadModeldefaultApplicationProblemPlusJSONResponse) VisitLoadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type PromoteModelRequestObject struct {
 	Version VersionPath `json:"version"`
@@ -1207,6 +1457,156 @@ type RollbackModeldefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RollbackModeldefaultApplicationProblemPlusJSONResponse) VisitRollbackModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShadowModelRequestObject struct {
+	Version VersionPath `json:"version"`
+}
+
+type ShadowModelResponseObject interface {
+	VisitShadowModelResponse(w http.ResponseWriter) error
+}
+
+type ShadowModel200JSONResponse Model
+
+func (response ShadowModel200JSONResponse) VisitShadowModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShadowModel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ShadowModel404ApplicationProblemPlusJSONResponse) VisitShadowModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShadowModel409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ShadowModel409ApplicationProblemPlusJSONResponse) VisitShadowModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ShadowModeldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    OtherResponseHeaders
+	StatusCode int
+}
+
+func (response ShadowModeldefaultApplicationProblemPlusJSONResponse) VisitShadowModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnloadModelRequestObject struct {
+	Version VersionPath `json:"version"`
+}
+
+type UnloadModelResponseObject interface {
+	VisitUnloadModelResponse(w http.ResponseWriter) error
+}
+
+type UnloadModel200JSONResponse Model
+
+func (response UnloadModel200JSONResponse) VisitUnloadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnloadModel404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UnloadModel404ApplicationProblemPlusJSONResponse) VisitUnloadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnloadModel409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UnloadModel409ApplicationProblemPlusJSONResponse) VisitUnloadModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnloadModeldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    OtherResponseHeaders
+	StatusCode int
+}
+
+func (response UnloadModeldefaultApplicationProblemPlusJSONResponse) VisitUnloadModelResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2244,12 +2644,24 @@ func (response ReadHistorydefaultApplicationProblemPlusJSONResponse) VisitReadHi
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListErasures The receipts of all erasures, for training jobs to forget the same users
+	// (GET /admin/v1/erasures)
+	ListErasures(ctx context.Context, request ListErasuresRequestObject) (ListErasuresResponseObject, error)
+	// LoadModel Load, verify and warm a version and hold it aside
+	// (POST /admin/v1/models/{version}:load)
+	LoadModel(ctx context.Context, request LoadModelRequestObject) (LoadModelResponseObject, error)
 	// PromoteModel Load, verify and warm a version aside, then serve it
 	// (POST /admin/v1/models/{version}:promote)
 	PromoteModel(ctx context.Context, request PromoteModelRequestObject) (PromoteModelResponseObject, error)
 	// RollbackModel Leave this version for the one that served before it
 	// (POST /admin/v1/models/{version}:rollback)
 	RollbackModel(ctx context.Context, request RollbackModelRequestObject) (RollbackModelResponseObject, error)
+	// ShadowModel Let a version answer a sampled copy of the predictions
+	// (POST /admin/v1/models/{version}:shadow)
+	ShadowModel(ctx context.Context, request ShadowModelRequestObject) (ShadowModelResponseObject, error)
+	// UnloadModel Let a version go that is held aside
+	// (POST /admin/v1/models/{version}:unload)
+	UnloadModel(ctx context.Context, request UnloadModelRequestObject) (UnloadModelResponseObject, error)
 	// Livez The process runs
 	// (GET /livez)
 	Livez(ctx context.Context, request LivezRequestObject) (LivezResponseObject, error)
@@ -2363,6 +2775,56 @@ type strictHandler struct {
 	options     StrictGinServerOptions
 }
 
+// ListErasures operation middleware
+func (sh *strictHandler) ListErasures(ctx *gin.Context) {
+	var request ListErasuresRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListErasures(ctx, request.(ListErasuresRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListErasures")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListErasuresResponseObject); ok {
+		if err := validResponse.VisitListErasuresResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LoadModel operation middleware
+func (sh *strictHandler) LoadModel(ctx *gin.Context, version VersionPath) {
+	var request LoadModelRequestObject
+
+	request.Version = version
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LoadModel(ctx, request.(LoadModelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LoadModel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(LoadModelResponseObject); ok {
+		if err := validResponse.VisitLoadModelResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PromoteModel operation middleware
 func (sh *strictHandler) PromoteModel(ctx *gin.Context, version VersionPath) {
 	var request PromoteModelRequestObject
@@ -2408,6 +2870,58 @@ func (sh *strictHandler) RollbackModel(ctx *gin.Context, version VersionPath) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(RollbackModelResponseObject); ok {
 		if err := validResponse.VisitRollbackModelResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ShadowModel operation middleware
+func (sh *strictHandler) ShadowModel(ctx *gin.Context, version VersionPath) {
+	var request ShadowModelRequestObject
+
+	request.Version = version
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ShadowModel(ctx, request.(ShadowModelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ShadowModel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ShadowModelResponseObject); ok {
+		if err := validResponse.VisitShadowModelResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnloadModel operation middleware
+func (sh *strictHandler) UnloadModel(ctx *gin.Context, version VersionPath) {
+	var request UnloadModelRequestObject
+
+	request.Version = version
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnloadModel(ctx, request.(UnloadModelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnloadModel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(UnloadModelResponseObject); ok {
+		if err := validResponse.VisitUnloadModelResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

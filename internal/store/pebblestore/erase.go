@@ -103,6 +103,49 @@ func (s *Store) Erasure(ctx context.Context, id string) (store.Receipt, error) {
 	return r, nil
 }
 
+// EachErasure implements store.Erasures; receipts come in the order of their ids.
+func (s *Store) EachErasure(ctx context.Context, fn func(store.Receipt) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("list erasures: %w", err)
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{receiptSpace}, UpperBound: []byte{receiptSpace + 1}})
+	if err != nil {
+		return fmt.Errorf("list erasures: %w", classify(err))
+	}
+	err = eachReceipt(ctx, it, fn)
+	if closeErr := it.Close(); err == nil && closeErr != nil {
+		return fmt.Errorf("list erasures: %w", classify(closeErr))
+	}
+	return err
+}
+
+func eachReceipt(ctx context.Context, it *pebble.Iterator, fn func(store.Receipt) error) error {
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("list erasures: %w", err)
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("list erasures: %w", classify(err))
+		}
+		r, err := store.DecodeReceipt(value)
+		if err != nil {
+			return fmt.Errorf("list erasures: %q: %w", it.Key()[1:], err)
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Secret implements store.Erasures.
+func (s *Store) Secret(context.Context) (store.Secret, error) { return s.secret, nil }
+
 // Sweep removes the histories that have expired from disk and returns how many. Readers have not seen them since.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	if err := s.enter(); err != nil {

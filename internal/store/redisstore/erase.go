@@ -21,7 +21,7 @@ func (s *Store) Erase(ctx context.Context, user event.UserID) (r store.Receipt, 
 		return r, fmt.Errorf("erase: %w", err)
 	}
 	err = s.call(ctx, "erase", s.opts.WriteTimeout, func(ctx context.Context) error {
-		secret, err := s.secret(ctx)
+		secret, err := s.Secret(ctx)
 		if err != nil {
 			return err
 		}
@@ -107,6 +107,17 @@ func (s *Store) Erasure(ctx context.Context, id string) (r store.Receipt, err er
 		return err
 	})
 	return r, err
+}
+
+// EachErasure implements store.Erasures.
+func (s *Store) EachErasure(ctx context.Context, fn func(store.Receipt) error) error {
+	return s.eachField(ctx, "list erasures", s.keys.shared("e"), func(id, value string) error {
+		r, err := store.DecodeReceipt([]byte(value))
+		if err != nil {
+			return fmt.Errorf("list erasures: %q: %w", id, err)
+		}
+		return fn(r)
+	})
 }
 
 // nodes returns the clients of all primaries.

@@ -118,8 +118,8 @@ func (s *Store) due() bool {
 	return !s.identity.known || s.opts.Now().Sub(s.identity.checked) >= identityEvery
 }
 
-// secret returns the secret of the store, asking for it if need be.
-func (s *Store) secret(ctx context.Context) (store.Secret, error) {
+// Secret implements store.Erasures; it asks for the secret if need be.
+func (s *Store) Secret(ctx context.Context) (store.Secret, error) {
 	if s.due() {
 		if err := s.checkIdentity(ctx); err != nil {
 			return store.Secret{}, err

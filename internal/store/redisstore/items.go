@@ -74,13 +74,24 @@ func (s *Store) DeleteItem(ctx context.Context, id event.ItemID) error {
 	})
 }
 
-// AllItems implements store.Items. Redis may name an item twice; fn hears of it once.
+// AllItems implements store.Items.
 func (s *Store) AllItems(ctx context.Context, fn func(store.Item) error) error {
+	return s.eachField(ctx, "list items", s.keys.shared("c"), func(id, value string) error {
+		item, err := store.DecodeItem([]byte(value))
+		if err != nil {
+			return fmt.Errorf("list items: item %q: %w", id, err)
+		}
+		return fn(item)
+	})
+}
+
+// eachField calls fn for each field of a shared hash. Redis may name a field twice; fn hears of it once.
+func (s *Store) eachField(ctx context.Context, doing, key string, fn func(field, value string) error) error {
 	seen := map[string]bool{}
 	for cursor, more := uint64(0), true; more; more = cursor != 0 {
 		var pairs []string
-		err := s.call(ctx, "list items", s.opts.WriteTimeout, func(ctx context.Context) (err error) {
-			pairs, cursor, err = s.client.HScan(ctx, s.keys.shared("c"), cursor, "", scanCount).Result()
+		err := s.call(ctx, doing, s.opts.WriteTimeout, func(ctx context.Context) (err error) {
+			pairs, cursor, err = s.client.HScan(ctx, key, cursor, "", scanCount).Result()
 			return err
 		})
 		if err != nil {
@@ -91,11 +102,7 @@ func (s *Store) AllItems(ctx context.Context, fn func(store.Item) error) error {
 				continue
 			}
 			seen[pairs[i]] = true
-			item, err := store.DecodeItem([]byte(pairs[i+1]))
-			if err != nil {
-				return fmt.Errorf("list items: item %q: %w", pairs[i], err)
-			}
-			if err := fn(item); err != nil {
+			if err := fn(pairs[i], pairs[i+1]); err != nil {
 				return err
 			}
 		}

@@ -239,7 +239,7 @@ func (d *names) resolve(ctx context.Context, entries []store.Entry, of func(stor
 // History implements store.Histories. A page is one round trip, two if it has names that the cache lacks.
 func (s *Store) History(ctx context.Context, user event.UserID, page store.Page) (out []event.Event, next string, err error) {
 	err = s.call(ctx, "read history", s.opts.Timeout, func(ctx context.Context) error {
-		secret, err := s.secret(ctx)
+		secret, err := s.Secret(ctx)
 		if err != nil {
 			return err
 		}

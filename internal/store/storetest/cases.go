@@ -309,6 +309,26 @@ func testErase(t *testing.T, open Open) {
 	wantError(t, "no user", err, store.ErrInvalid)
 	mustAppend(t, s, events[:3], store.Result{Accepted: 3})
 	wantHistory(t, s, "u", events[:3])
+
+	list, err := store.ListErasures(ctx, s)
+	if err != nil || len(list.Receipts) != 3 {
+		t.Fatalf("list of erasures: %d, %v; want 3", len(list.Receipts), err)
+	}
+	store.SortReceipts(list.Receipts)
+	want := []store.Receipt{r, again, other}
+	store.SortReceipts(want)
+	if !slices.Equal(list.Receipts, want) {
+		t.Errorf("list of erasures %+v, want %+v", list.Receipts, want)
+	}
+	for user, erased := range map[event.UserID]bool{"u": true, "nobody": true, "u2": false} {
+		if at, ok := list.Until(user); ok != erased || erased && !at.Equal(start) {
+			t.Errorf("list of erasures: %s until %v, %v; want %v", user, at, ok, erased)
+		}
+	}
+	stop := errors.New("enough")
+	if err := s.EachErasure(ctx, func(store.Receipt) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("stopped: %v", err)
+	}
 }
 
 func testUsers(t *testing.T, open Open) {
@@ -379,6 +399,7 @@ func callAll(ctx context.Context, s store.Store) map[string]error {
 	errs["Users"] = s.Users(ctx, func(event.UserID) error { return nil })
 	_, errs["Erase"] = s.Erase(ctx, "u")
 	_, errs["Erasure"] = s.Erasure(ctx, "x")
+	errs["EachErasure"] = s.EachErasure(ctx, func(store.Receipt) error { return nil })
 	errs["PutItems"] = s.PutItems(ctx, []store.Item{{ID: "new"}})
 	_, errs["Items"] = s.Items(ctx, []event.ItemID{"a"})
 	errs["DeleteItem"] = s.DeleteItem(ctx, "a")

@@ -1,0 +1,463 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"seqrec/internal/event"
+	"seqrec/internal/features"
+	"seqrec/internal/registry"
+	"seqrec/internal/store"
+	"seqrec/internal/store/pebblestore"
+)
+
+// log is a world of timed events that ends at share of its time.
+func worldLog(t *testing.T, share float64) []event.Event {
+	t.Helper()
+	data, _ := features.World(5, features.WorldOptions{Users: 250, Items: 60, MinLength: 8, MaxLength: 16})
+	times := slices.Sorted(slices.Values(data.Times))
+	end := times[int(share*float64(len(times)-1))]
+	var out []event.Event
+	for u, user := range data.Users {
+		items, at := data.User(u)
+		for i, item := range items {
+			if at[i] <= end {
+				out = append(out, event.Event{User: event.UserID(user), Item: event.ItemID(data.Vocab.ID(item)), Time: at[i]})
+			}
+		}
+	}
+	return out
+}
+
+// writeLog writes events as NDJSON into a folder of sources.
+func writeLog(t *testing.T, dir, name string, events []event.Event) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := json.NewEncoder(f)
+	for _, e := range events {
+		if err := lines.Encode(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// nightArgs are a night of a second.
+func nightArgs(reg string, more ...string) []string {
+	return append([]string{
+		"nightly", "--registry", reg, "--recipe", "quick", "--width", "16", "--length", "12", "--epochs", "6", "--batch-size", "16", "--warmup", "5",
+		"--min-item-count", "0", "--judge-share", "0.1", "--checkpoint-every", "1ns",
+	}, more...)
+}
+
+// A night on 80 % of a log, then one on all of it: the second begins where the
+// first one ended, is judged beside it and takes its place.
+func TestNights(t *testing.T) {
+	src, reg := t.TempDir(), t.TempDir()
+	writeLog(t, src, "a.ndjson", worldLog(t, 0.8))
+	first := must(t, nightArgs(reg, "--source", src)...).last(t)
+	if first["promoted"] != true || first["split"] != "temporal" || first["start"] != nil {
+		t.Errorf("the first night: %v", first)
+	}
+	writeLog(t, src, "b.ndjson", worldLog(t, 1)) // tells all of a.ndjson again
+	if err := os.WriteFile(filepath.Join(src, "items.csv"), []byte("item_id,title\nitem-1,One\nitem-2,Two\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.5")...)
+	second := o.last(t)
+	gathered := second["gathered"].(map[string]any)
+	if gathered["events"] != float64(len(worldLog(t, 1))) || gathered["told_twice"] != float64(len(worldLog(t, 0.8))) {
+		t.Errorf("gathered %v", gathered)
+	}
+	if start, _ := second["start"].(string); !strings.Contains(start, first["version"].(string)) || !strings.Contains(start, "the rest of the network too") {
+		t.Errorf("the second night began with %q", start)
+	}
+	if current, ok := second["current"].(map[string]any); !ok || current["ndcg@10"] == 0.0 || second["promoted"] != true {
+		t.Errorf("the second night: %v\n%s", second, o.errors)
+	}
+	page := readFile(t, filepath.Join(reg, second["version"].(string), registry.ReportHTMLFile))
+	for _, want := range []string{"first weights", "vmis-knn", "current: ", "told by more than one source"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(reg, ".night", "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "night.lock" {
+		t.Errorf("the working folder holds %v, %v", left, err)
+	}
+}
+
+const childArgs = "TRAINJOB_TEST_ARGS"
+
+// TestChild is the program that tests kill.
+func TestChild(t *testing.T) {
+	args := os.Getenv(childArgs)
+	if args == "" {
+		return // only of use as the child of TestKilledNight
+	}
+	os.Exit(run(context.Background(), strings.Split(args, "\n"), os.Stdout, os.Stderr))
+}
+
+// killAt runs the program and kills it once it has said word. It reports whether
+// the program lived to say it.
+func killAt(t *testing.T, word string, args []string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$")
+	cmd.Env = append(os.Environ(), childArgs+"="+strings.Join(args, "\n"))
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := false
+	for lines := bufio.NewScanner(errs); !said && lines.Scan(); {
+		said = strings.Contains(lines.Text(), word)
+	}
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, errs)
+	_ = cmd.Wait() // it was killed
+	if !said {
+		t.Fatalf("the program never said %q", word)
+	}
+}
+
+func TestKilledNight(t *testing.T) {
+	src := t.TempDir()
+	writeLog(t, src, "a.ndjson", worldLog(t, 0.8))
+	later := t.TempDir()
+	writeLog(t, later, "b.ndjson", worldLog(t, 1))
+	base := t.TempDir()
+	must(t, nightArgs(base, "--source", src)...)
+	nights := func(reg string) []string {
+		return nightArgs(reg, "--source", src, "--source", later, "--max-drop", "0.5", "--name", "x")
+	}
+	alone := copyOf(t, base)
+	want := weightsOf(t, alone, must(t, nights(alone)...))
+	for _, word := range []string{"gathered from", "epoch   1", "epoch   2", "training ended", "published version", "is current"} {
+		t.Run(word, func(t *testing.T) {
+			reg := copyOf(t, base)
+			killAt(t, word, nights(reg))
+			o := must(t, nights(reg)...)
+			if got := weightsOf(t, reg, o); got != want {
+				t.Error("the night that was killed ended with other weights")
+			}
+			// A run that was killed after its last step may have left nothing to go on with.
+			if word != "is current" && o.last(t)["resumed"] != true {
+				t.Errorf("it did not go on:\n%s", o.errors)
+			}
+			r, err := registry.Open(reg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			versions, err := r.List()
+			if err != nil || len(versions) != 2 && word != "is current" || !versions[0].Current {
+				t.Errorf("%d versions, %v", len(versions), err)
+			}
+		})
+	}
+}
+
+// copyOf copies a registry.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "models")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestTwoNightsNeverRun(t *testing.T) {
+	src, reg, work := t.TempDir(), t.TempDir(), t.TempDir()
+	writeLog(t, src, "a.ndjson", worldLog(t, 1))
+	for _, at := range []string{reg, work} {
+		cmd := exec.CommandContext(t.Context(), "flock", filepath.Join(at, "night.lock"), "sh", "-c", "echo held; read end")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(at, "night.lock"), []byte("4711\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		o := trainjob(t, nightArgs(reg, "--source", src, "--work", work)...)
+		if o.code != exitFailed || !strings.Contains(o.errors, "another night is running: process 4711 holds "+at) {
+			t.Errorf("exit code %d\n%s", o.code, o.errors)
+		}
+		if err := errors.Join(in.Close(), cmd.Wait()); err != nil && !strings.Contains(err.Error(), "exit status") {
+			t.Fatal(err)
+		}
+	}
+	must(t, nightArgs(reg, "--source", src, "--work", work)...)
+}
+
+// Whatever is wrong with a model, the gate refuses it with exit code 3 and what is
+// served stays.
+func TestGateRefuses(t *testing.T) {
+	src, base := t.TempDir(), t.TempDir()
+	writeLog(t, src, "a.ndjson", worldLog(t, 1))
+	good := must(t, nightArgs(base, "--source", src)...).last(t)["version"].(string)
+	weights := filepath.Join(base, good, registry.WeightsFile)
+	data := []string{"--data", filepath.Join(src, "a.ndjson"), "--split", "temporal", "--min-item-count", "0", "--promote"}
+	tests := []struct {
+		name string
+		args func(t *testing.T, reg string) []string
+		says string
+	}{
+		{"worse model", func(_ *testing.T, reg string) []string {
+			return nightArgs(reg, "--source", src, "--cold", "--epochs", "1", "--rate", "1e-9")
+		}, "that of popularity"},
+		{"below a floor", func(_ *testing.T, reg string) []string {
+			return nightArgs(reg, "--source", src, "--min-ndcg", "0.99")
+		}, "below the floor"},
+		{"NaN among the weights", func(t *testing.T, reg string) []string {
+			return append([]string{"publish", spoiled(t, weights, math.NaN()), "--registry", reg}, data...)
+		}, "NaN"},
+		{"infinite weight", func(t *testing.T, reg string) []string {
+			return append([]string{"publish", spoiled(t, weights, math.Inf(1)), "--registry", reg}, data...)
+		}, "+Inf"},
+		{"a folder without its last file", func(t *testing.T, reg string) []string {
+			return []string{"promote", halfCopied(t, reg, func(dir string) error { return os.Remove(filepath.Join(dir, registry.WeightsFile)) }), "--registry", reg}
+		}, "incomplete"},
+		{"a file that was copied in part", func(t *testing.T, reg string) []string {
+			return []string{"promote", halfCopied(t, reg, func(dir string) error { return os.Truncate(filepath.Join(dir, registry.WeightsFile), 1000) }), "--registry", reg}
+		}, "1000 bytes"},
+		{"a version of NaN", func(t *testing.T, reg string) []string {
+			return []string{"promote", republished(t, reg, spoiled(t, weights, math.NaN())), "--registry", reg}
+		}, "NaN"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			reg := copyOf(t, base)
+			o := trainjob(t, tt.args(t, reg)...)
+			if o.code != exitRefused || !strings.Contains(o.errors, "refused by the quality gate") || !strings.Contains(o.errors, tt.says) {
+				t.Errorf("exit code %d, want %d with %q\n%s", o.code, exitRefused, tt.says, o.errors)
+			}
+			if o.out != "" && o.last(t)["promoted"] != false {
+				t.Errorf("the summary says promoted: %s", o.out)
+			}
+			if current := strings.TrimSpace(readFile(t, filepath.Join(reg, "current"))); current != good {
+				t.Errorf("current is %s, want %s", current, good)
+			}
+		})
+	}
+}
+
+// spoiled is a copy of a weights file with one number replaced.
+func spoiled(t *testing.T, weights string, by float64) string {
+	t.Helper()
+	b := []byte(readFile(t, weights))
+	binary.LittleEndian.PutUint32(b[len(b)-400:], math.Float32bits(float32(by)))
+	path := filepath.Join(t.TempDir(), "spoiled.safetensors")
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// halfCopied publishes the current version once more and spoils its folder.
+func halfCopied(t *testing.T, reg string, spoil func(dir string) error) string {
+	t.Helper()
+	version := republished(t, reg, "")
+	if err := spoil(filepath.Join(reg, version)); err != nil {
+		t.Fatal(err)
+	}
+	return version
+}
+
+// republished publishes the current version again, with other weights if named.
+func republished(t *testing.T, reg, weights string) string {
+	t.Helper()
+	r, err := registry.Open(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, err := r.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.Load(current)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := r.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range v.Manifest.Files {
+		from := filepath.Join(v.Dir(), name)
+		if name == registry.WeightsFile && weights != "" {
+			from = weights
+		}
+		if err := os.WriteFile(filepath.Join(d.Dir(), name), []byte(readFile(t, from)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := v.Manifest
+	m.Night = ""
+	version, err := d.Publish(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return version
+}
+
+// Whom a store has erased is in no training data, whatever source still tells of
+// them, and the version proves it.
+func TestErasedUsersAreNotLearnedFrom(t *testing.T) {
+	src, reg, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	events := worldLog(t, 1)
+	writeLog(t, src, "a.ndjson", events)
+	s, err := pebblestore.Open(dir, pebblestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, back := events[0].User, events[len(events)-1].User
+	held := 0
+	for _, e := range events {
+		if e.User == gone || e.User == back {
+			held++
+		}
+	}
+	var receipts []store.Receipt
+	for _, user := range []event.UserID{gone, back} {
+		r, err := s.Erase(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts = append(receipts, r)
+	}
+	again := event.Event{User: back, Item: events[0].Item, Time: time.Now().Add(time.Hour).UnixMilli()}
+	if _, err := s.Append(t.Context(), []event.Event{again}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := store.ListErasures(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "erased.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(list.Write(file), file.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]string{
+		"by list":  {"--source", src, "--erasures", file.Name()},
+		"by store": {"--source", src, "--source", "pebble:" + dir},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := must(t, nightArgs(reg, append(args, "--hold")...)...).last(t)
+			g := o["gathered"].(map[string]any)
+			if g["erased_users"] != 2.0 || g["erased_events"] != float64(held) || g["receipts"] != 2.0 {
+				t.Errorf("gathered %v, want %d events of 2 users left out", g, held)
+			}
+			version := o["version"].(string)
+			kept := readFile(t, filepath.Join(reg, version, registry.ErasuresFile))
+			if !strings.Contains(kept, receipts[0].ID) || !strings.Contains(kept, receipts[1].UserHash) || strings.Contains(kept, string(gone)) {
+				t.Errorf("kept receipts:\n%s", kept)
+			}
+			shown := must(t, "validate", version, "--registry", reg, "--receipt", receipts[0].ID).out
+			if !strings.Contains(shown, fmt.Sprintf("obeys 2 erasures (%d events of 2 users left out)", held)) || !strings.Contains(shown, receipts[0].ID+" is among them") {
+				t.Errorf("validate:\n%s", shown)
+			}
+			if o := trainjob(t, "validate", version, "--registry", reg, "--receipt", "none"); o.code != exitFailed {
+				t.Errorf("a receipt that is not there: exit code %d\n%s", o.code, o.out)
+			}
+		})
+	}
+}
+
+// slice is a log in memory.
+type slice []event.Event
+
+// Window implements windower.
+func (s slice) Window(_ context.Context, from, to time.Time, fn func(event.Event) error) error {
+	for _, e := range s {
+		if at := time.UnixMilli(e.Time); !at.Before(from) && at.Before(to) {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func TestWindowSource(t *testing.T) {
+	log := slice(worldLog(t, 1))
+	g, err := features.NewGatherer(features.ReadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := time.UnixMilli(worldLog(t, 0.5)[0].Time)
+	src := windowSource{"kafka:interactions", log, time.UnixMilli(0), half}
+	if _, err := src.Gather(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	d, got, err := g.Dataset(nil)
+	if err != nil || got.Report.To >= half.UnixMilli() || d.Len() == 0 || !strings.Contains(src.Name(), "1970-01-01") {
+		t.Errorf("%s: %v %+v", src.Name(), err, got)
+	}
+}
+
+func TestNightUsage(t *testing.T) {
+	src, empty := t.TempDir(), t.TempDir()
+	writeLog(t, src, "a.ndjson", worldLog(t, 1))
+	bad := filepath.Join(t.TempDir(), "erased")
+	if err := os.WriteFile(bad, []byte("[]"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"no source", nil, exitUsage, "--source"},
+		{"unknown scheme", []string{"--source", "ftp://x"}, exitUsage, "pebble:DIR"},
+		{"no such folder", []string{"--source", "/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},
+		{"nothing in it", []string{"--source", empty}, exitFailed, "no file of events"},
+		{"no such store", []string{"--source", "pebble:/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},
+		{"not a list of erasures", []string{"--source", src, "--erasures", bad}, exitFailed, "not a list of erasures"},
+		{"share too large", []string{"--source", src, "--judge-share", "0.7"}, exitUsage, "test share"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			o := trainjob(t, nightArgs(t.TempDir(), tt.args...)...)
+			if o.code != tt.code || !strings.Contains(o.errors, tt.says) || o.out != "" {
+				t.Errorf("exit code %d, want %d saying %q:\n%s%s", o.code, tt.code, tt.says, o.errors, o.out)
+			}
+		})
+	}
+}

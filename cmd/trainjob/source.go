@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"seqrec/internal/bucket"
+	"seqrec/internal/event"
+	"seqrec/internal/features"
+	"seqrec/internal/store"
+	"seqrec/internal/store/pebblestore"
+	"seqrec/internal/train"
+)
+
+// sourceOf gives the place that a --source names: files in a folder or bucket, or
+// a store. close must be called after use.
+func (c *nightlyCmd) sourceOf(a *app, name string) (source train.Source, erased *store.ErasureList, closed func() error, err error) {
+	nothing := func() error { return nil }
+	scheme, rest, _ := strings.Cut(name, ":")
+	switch {
+	case scheme == "pebble":
+		s, err := openPebble(rest)
+		if err != nil {
+			return nil, nil, nothing, err
+		}
+		erased, err := store.ListErasures(a.ctx, s)
+		return storeSource{name, s}, erased, s.Close, err
+	case scheme == "file" || scheme == "s3" || !bucket.Is(name):
+		return fileSource{name: name, work: c.work(), say: a.say}, nil, nothing, nil
+	}
+	return nil, nil, nothing, fmt.Errorf("%w: source %s: want a path, file:///DIR, s3://BUCKET/PREFIX or pebble:DIR", errUsage, scheme+":...")
+}
+
+// openPebble opens a store that exists: a name mistyped must not make a new one.
+func openPebble(dir string) (*pebblestore.Store, error) {
+	dir = strings.TrimPrefix(dir, "//")
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s, err := pebblestore.Open(dir, pebblestore.Options{})
+	if errors.Is(err, store.ErrInUse) {
+		return nil, fmt.Errorf("%w; while recsvc serves from it, read the export of its users instead, or keep the histories in a store that can be shared", err)
+	}
+	return s, err
+}
+
+// histories is what a night reads of a store.
+type histories interface {
+	Users(ctx context.Context, fn func(event.UserID) error) error
+	History(ctx context.Context, user event.UserID, page store.Page) ([]event.Event, string, error)
+	AllItems(ctx context.Context, fn func(store.Item) error) error
+}
+
+// storeSource is every history of a store.
+type storeSource struct {
+	name  string
+	store histories
+}
+
+// Name implements train.Source.
+func (s storeSource) Name() string { return s.name }
+
+// Gather implements train.Source.
+func (s storeSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
+	err := s.store.Users(ctx, func(user event.UserID) error {
+		for page := (store.Page{Limit: store.MaxPage}); ; {
+			events, next, err := s.store.History(ctx, user, page)
+			if err != nil {
+				return err
+			}
+			for _, e := range events {
+				to.Event(e)
+			}
+			if next == "" {
+				return nil
+			}
+			page.Before = next
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var items []features.Item
+	err = s.store.AllItems(ctx, func(item store.Item) error {
+		items = append(items, features.Item{ID: string(item.ID), Title: item.Title, Categories: item.Categories})
+		return nil
+	})
+	return items, err
+}
+
+// windower reads the events of a log that were appended between two moments.
+type windower interface {
+	Window(ctx context.Context, from, to time.Time, fn func(event.Event) error) error
+}
+
+// windowSource is a part of a log.
+type windowSource struct {
+	name     string
+	log      windower
+	from, to time.Time
+}
+
+// Name implements train.Source.
+func (s windowSource) Name() string {
+	return fmt.Sprintf("%s from %s to %s", s.name, s.from.UTC().Format(time.RFC3339), s.to.UTC().Format(time.RFC3339))
+}
+
+// Gather implements train.Source.
+func (s windowSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
+	return nil, s.log.Window(ctx, s.from, s.to, func(e event.Event) error {
+		to.Event(e)
+		return nil
+	})
+}
+
+// fileSource is the files of a folder or bucket, or one file.
+type fileSource struct {
+	name string
+	work string // folder for copies of what a bucket holds
+	say  func(string, ...any)
+}
+
+// Name implements train.Source.
+func (s fileSource) Name() string {
+	name, _, _ := strings.Cut(s.name, "?") // parameters may be secret
+	return name
+}
+
+// Gather implements train.Source.
+func (s fileSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
+	if info, err := os.Stat(s.name); err == nil && info.Mode().IsRegular() {
+		return nil, gatherFile(s.name, to)
+	}
+	b, err := bucket.Open(ctx, s.name)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close() //nolint:errcheck // read only
+	names, err := b.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !readable(name) })
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s holds no file of events (.parquet, .ndjson, .jsonl, .csv; plain, .gz or .zst)", b.Name())
+	}
+	dir, err := os.MkdirTemp(s.work, "fetched-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // swept with the working folder
+	var items []features.Item
+	for i, name := range names {
+		file := filepath.Join(dir, fmt.Sprint(i, "-", path.Base(name)))
+		if err := b.Fetch(ctx, name, file); err != nil {
+			return nil, err
+		}
+		if isCatalogue(name) {
+			list, faults, err := features.ReadItems(file)
+			if err != nil {
+				return nil, err
+			}
+			s.say("%s: %d items, %d rows with faults", name, len(list), faults.Total)
+			items = append(items, list...)
+		} else if err := gatherFile(file, to); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := os.Remove(file); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+func gatherFile(name string, to *features.Gatherer) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return to.File(f)
+}
+
+// stem is a file's name without what tells its form.
+func stem(name string) (stem, form string) {
+	name = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(path.Base(name)), ".gz"), ".zst")
+	form = path.Ext(name)
+	return strings.TrimSuffix(name, form), form
+}
+
+// readable says whether a file of a folder holds events or items, by its name:
+// what lies beside them, such as tables of users, is passed over.
+func readable(name string) bool {
+	stem, form := stem(name)
+	switch form {
+	case ".parquet", ".ndjson", ".jsonl", ".csv":
+		return !slices.Contains([]string{"users", "tags", "links"}, stem)
+	case ".dat":
+		return stem == "ratings" || stem == "movies"
+	}
+	return form == ".inter"
+}
+
+func isCatalogue(name string) bool {
+	stem, _ := stem(name)
+	return stem == "items" || stem == "movies"
+}
