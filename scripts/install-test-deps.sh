@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh Debian machine lacks. Go itself must be there.
 #
-#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium
+#   scripts/install-test-deps.sh          a headless Chromium for the page's test; Java, Maven and the jars of Apache Kafka
 #   scripts/install-test-deps.sh race     also a C compiler, which the race detector links with
 #
 # Does nothing for what is already installed. Building and running the product needs neither.
@@ -40,11 +40,14 @@ as_root() {
 need_go
 packages=()
 have_browser || packages+=(chromium)
+command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
+command -v mvn >/dev/null || packages+=(maven)
 if [ "${1:-}" = race ]; then
     have_compiler || packages+=(gcc libc6-dev)
 fi
-[ ${#packages[@]} -eq 0 ] && exit 0
-
+if [ ${#packages[@]} -eq 0 ]; then
+    exec "$(dirname "$0")/kafka-jars.sh" >/dev/null
+fi
 if ! command -v apt-get >/dev/null; then
     say "missing: ${packages[*]}, and this is not a Debian machine (no apt-get). Install them by your system's own means."
     exit 1
@@ -53,3 +56,4 @@ say "installing ${packages[*]}"
 export DEBIAN_FRONTEND=noninteractive
 as_root apt-get update -qq </dev/null
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null
+exec "$(dirname "$0")/kafka-jars.sh" >/dev/null
