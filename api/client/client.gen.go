@@ -86,7 +86,7 @@ type AppendAnswer struct {
 	// Accepted New events that are durable now
 	Accepted int `json:"accepted"`
 
-	// Duplicate Events that were held already
+	// Duplicate Events that were held already; 0 where events go by Kafka
 	Duplicate int        `json:"duplicate"`
 	Rejected  []Rejected `json:"rejected"`
 }
@@ -599,6 +599,10 @@ type ClientInterface interface {
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
 	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -611,6 +615,10 @@ type ClientInterface interface {
 	// time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
+	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -858,6 +866,10 @@ func (c *Client) ReadErasure(ctx context.Context, erasure string, reqEditors ...
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
 //
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -880,6 +892,10 @@ func (c *Client) AppendEventsWithBody(ctx context.Context, contentType string, b
 // time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
+//
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2113,6 +2129,10 @@ type ClientWithResponsesInterface interface {
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
 	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -2125,6 +2145,10 @@ type ClientWithResponsesInterface interface {
 	// time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
+	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3567,6 +3591,10 @@ func (c *ClientWithResponses) ReadErasureWithResponse(ctx context.Context, erasu
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
 //
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -3585,6 +3613,10 @@ func (c *ClientWithResponses) AppendEventsWithBodyWithResponse(ctx context.Conte
 // time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
+//
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -26,6 +26,7 @@ type Config struct {
 	Limits  LimitsConfig  `embed:"" prefix:"limits-" group:"Limits"`
 	Model   ModelConfig   `embed:"" prefix:"model-" group:"Answering"`
 	History HistoryConfig `embed:"" prefix:"history-" group:"Histories"`
+	Kafka   KafkaConfig   `embed:"" prefix:"kafka-" group:"Kafka"`
 	Log     LogConfig     `embed:"" prefix:"log-" group:"Logs"`
 	Drain   DrainConfig   `embed:"" prefix:"drain-" group:"Ending"`
 }
@@ -115,6 +116,7 @@ func (c *Config) Validate() error {
 	if c.Auth.Key != "" && c.Auth.KeyFile != "" {
 		add("auth.key", "must not be set together with auth.key_file")
 	}
+	faults = append(faults, c.Kafka.validate()...)
 	if len(faults) == 0 {
 		faults = append(faults, c.recommend().Validate(), c.http().Validate(), c.pebble().Validate())
 	}

@@ -21,10 +21,17 @@ import (
 // TestMain lets the tests start this very program: benchmarks run `serve` in a
 // process of its own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "ingest") {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := stopBroker(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}), goleak.IgnoreTopFunction("seqrec/internal/services.(*Process).Start.func1"),
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
 }
 
 // syncBuffer can be read while it is written.

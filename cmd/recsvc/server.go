@@ -29,6 +29,7 @@ type server struct {
 	log     *slog.Logger
 	store   *pebblestore.Store
 	service *recommend.Service
+	stream  *streaming // nil without Kafka
 	api     *httpapi.Server
 	planes  []*plane // data, admin, probes
 	failed  chan error
@@ -72,15 +73,28 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 	if err := s.open(metrics); err != nil {
 		return nil, err
 	}
-	s.api, err = httpapi.New(httpapi.Options{Service: s.service, Config: cfg.http(), Keys: keys, Log: log, Registry: metrics})
+	s.api, err = httpapi.New(httpapi.Options{Service: s.facade(), Config: cfg.http(), Keys: keys, Log: log, Registry: metrics})
 	if err != nil {
 		return nil, err
+	}
+	watching, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if s.stream != nil {
+		s.follow(watching)
 	}
 	if err := s.service.Reload(ctx); err != nil {
 		log.Warn("no model yet; waiting for one to be promoted", "registry", cfg.Registry, "reason", err)
 	}
-	s.serve()
+	s.serve(watching)
 	return s, nil
+}
+
+// facade is what REST is served from.
+func (s *server) facade() httpapi.Service {
+	if s.stream == nil {
+		return s.service
+	}
+	return broadcast{s.service, storage{s.store}, s.stream.producer, time.Now}
 }
 
 // open opens what the service stands on.
@@ -103,7 +117,14 @@ func (s *server) open(metrics *prometheus.Registry) (err error) {
 	}
 	rc := s.cfg.recommend()
 	rc.Observer, rc.Log, rc.NewID = watch, s.log, rand.Text
-	s.service, err = recommend.New(rc, storage{s.store}, recommend.FromRegistry(reg))
+	var keeps recommend.Store = storage{s.store}
+	if s.cfg.Kafka.enabled() {
+		if s.stream, err = openStreaming(s, metrics); err != nil {
+			return err
+		}
+		keeps = produced{storage{s.store}, s.stream.producer}
+	}
+	s.service, err = recommend.New(rc, keeps, recommend.FromRegistry(reg))
 	return err
 }
 
@@ -124,8 +145,8 @@ func (s *server) listen(ctx context.Context) error {
 	return nil
 }
 
-// serve starts the listeners and the watchers.
-func (s *server) serve() {
+// serve starts the listeners, and the watchers, which end with ctx.
+func (s *server) serve(ctx context.Context) {
 	handlers := []http.Handler{s.api.Data(), s.api.Admin(), s.api.Probes()}
 	for i, p := range s.planes {
 		p.http = s.cfg.http().HTTPServer(handlers[i], s.log)
@@ -135,8 +156,13 @@ func (s *server) serve() {
 			}
 		})
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
+	if s.stream != nil && s.stream.consumer != nil {
+		s.wg.Go(func() {
+			if err := s.stream.consumer.Run(ctx); err != nil {
+				s.log.Error("ingest ended", "error", err)
+			}
+		})
+	}
 	s.wg.Go(func() {
 		if err := s.service.Watch(ctx, s.cfg.Watch); err != nil {
 			s.log.Error("watch for versions ended", "error", err)
@@ -179,6 +205,9 @@ func (s *server) Close() error {
 	s.stop()
 	faults = append(faults, s.service.Close(), s.planes[2].http.Close())
 	s.wg.Wait()
+	if s.stream != nil {
+		faults = append(faults, s.stream.producer.Close())
+	}
 	faults = append(faults, s.store.Close())
 	s.log.Info("closed")
 	return errors.Join(faults...)
@@ -202,8 +231,13 @@ func (s *server) abort() error {
 	for _, p := range s.planes {
 		faults = append(faults, p.ln.Close())
 	}
+	s.stop()
+	s.wg.Wait()
 	if s.service != nil {
 		faults = append(faults, s.service.Close())
+	}
+	if s.stream != nil {
+		faults = append(faults, s.stream.producer.Close())
 	}
 	if s.store != nil {
 		faults = append(faults, s.store.Close())

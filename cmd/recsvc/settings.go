@@ -104,6 +104,10 @@ func (s setting) check(text string) error {
 			return nil
 		}
 		return fmt.Errorf("%q is not a number", text)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q is not true or false", text)
+		}
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ type AppendAnswer struct {
 	// Accepted New events that are durable now
 	Accepted int `json:"accepted"`
 
-	// Duplicate Events that were held already
+	// Duplicate Events that were held already; 0 where events go by Kafka
 	Duplicate int        `json:"duplicate"`
 	Rejected  []Rejected `json:"rejected"`
 }
