@@ -19,7 +19,7 @@ FUZZTIME ?= 10s
 NUMERIC := ./internal/kernel/... ./internal/tensor/... ./internal/attention/... ./internal/seqmodel/...
 # Rooms in which goroutines meet.
 CONCURRENT := ./internal/kernel/... ./internal/tensor/... ./internal/store/... ./internal/registry/... \
-	./internal/recommend/... ./internal/httpapi/... ./internal/eval/... ./internal/train/...
+	./internal/recommend/... ./internal/httpapi/... ./internal/ingest/... ./internal/eval/... ./internal/train/...
 
 .PHONY: help
 help: ## list the targets
@@ -92,6 +92,14 @@ bench-speed: build ## kernels, training, encoding, top-k, then REST and ingest; 
 .PHONY: bench-faults
 bench-faults: build ## kill -9, model swaps under load, allocations; writes docs/benchmarks.md
 	bin/recsvc bench faults
+
+.PHONY: bench-stream
+bench-stream: build ## Kafka to the store: events a second on one core, time until an event counts; writes docs/benchmarks.md
+	bin/recsvc bench stream
+
+.PHONY: bench-stream-faults
+bench-stream-faults: build ## kill -9 ingester and broker while a million events stream, then count; writes docs/benchmarks.md
+	bin/recsvc bench stream-faults
 
 .PHONY: ci
 ci: ## what continuous integration runs

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,12 +35,13 @@ func openStore(cfg *Config, log *slog.Logger) (store.Store, error) {
 
 type ingestCmd struct {
 	fileFlag `group:"Settings"`
-	Settings Config `embed:"" group:"Settings"`
+	Settings Config        `embed:"" group:"Settings"`
+	Churn    time.Duration `hidden:"" help:"A second consumer joins and leaves about so often; for benchmarks of faults."`
 }
 
 // Run reads events into the store until ctx ends, then finishes the batches under way. It listens on the address of the
 // probes only.
-func (ingestCmd) Run(ctx context.Context, m *Main) (err error) {
+func (c ingestCmd) Run(ctx context.Context, m *Main) (err error) {
 	cfg := m.conf.Config
 	log := newLogger(&cfg.Log, m.Stderr)
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen.Probes)
@@ -72,13 +74,36 @@ func (ingestCmd) Run(ctx context.Context, m *Main) (err error) {
 	if m.OnServing != nil {
 		m.OnServing(addresses{Probes: ln.Addr().String()})
 	}
+	var guests sync.WaitGroup
+	if c.Churn > 0 {
+		guests.Go(func() { comeAndGo(ctx, opts, to, c.Churn) })
+	}
 	err = consumer.Run(ctx)
+	guests.Wait()
 	log.Info("closed")
 	err = errors.Join(err, probes.Close())
 	if serve := <-failed; !errors.Is(serve, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("listen.probes: %w", serve))
 	}
 	return err
+}
+
+// comeAndGo runs consumers beside the one that stays, each for a while, so that the group is hardly ever at rest.
+func comeAndGo(ctx context.Context, opts ingest.Options, to ingest.Appender, every time.Duration) {
+	for ctx.Err() == nil {
+		guest, err := ingest.NewConsumer(opts, to)
+		if err != nil {
+			return
+		}
+		visit, cancel := context.WithTimeout(ctx, every)
+		guest.Run(visit) //nolint:errcheck // the one that stays has the same errors
+		<-visit.Done()
+		cancel()
+		select {
+		case <-ctx.Done():
+		case <-time.After(every / 2):
+		}
+	}
 }
 
 // ingestProbes answers /livez, /readyz and /metrics. It is ready while it is a member of its group, with partitions or

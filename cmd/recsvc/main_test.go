@@ -259,6 +259,8 @@ func TestBenches(t *testing.T) {
 		{[]string{"events", "--time=1s"}, []string{"ingest-eps"}, nil},
 		{[]string{"swap", "--swaps=3", "--every=1ms", "--history=20"}, []string{"swap-errors", "swap-p99-ratio", "swap-rss-growth"}, []string{"swap-errors"}},
 		{[]string{"kill", "--kills=2", "--events=3000"}, []string{"kill-lost", "kill-doubled"}, []string{"kill-lost", "kill-doubled"}},
+		{[]string{"stream", "--events=5000", "--users=50", "--looks=10"}, []string{"stream-eps", "visible-p99-ms"}, nil},
+		{[]string{"stream-faults", "--events=20000", "--users=100", "--rate=10000", "--kills=2", "--restarts=1"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}},
 		{[]string{"allocs"}, []string{"allocs-predict"}, []string{"allocs-predict"}},
 	} {
 		t.Run(c.args[0], func(t *testing.T) {
