@@ -251,6 +251,23 @@ func produce(t *testing.T, opts Options, events []event.Event) {
 	}
 }
 
+// produceStubbornly produces again and again until the brokers have it, as a client of the service would.
+func produceStubbornly(t *testing.T, opts Options, events []event.Event) {
+	t.Helper()
+	p, err := NewProducer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err = errors.New("not yet"); err != nil; err = p.Produce(t.Context(), events) {
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // produceRaw writes records as somebody else might.
 func produceRaw(t *testing.T, opts Options, topic string, messages ...kafka.Message) {
 	t.Helper()

@@ -31,17 +31,6 @@ func TestKafkaRestarts(t *testing.T) {
 	}
 }
 
-// TestKafkaCluster starts three brokers, which need each other to be ready.
-func TestKafkaCluster(t *testing.T) {
-	k, err := StartKafka(t.Context(), KafkaOptions{Dir: t.TempDir(), Brokers: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Kill(); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestKafkaVersion: the script that fetches the jars reads the version elsewhere.
 func TestKafkaVersion(t *testing.T) {
 	pom, err := os.ReadFile("../../tools/kafka/pom.xml")
