@@ -20,7 +20,7 @@ FUZZTIME ?= 10s
 NUMERIC := ./internal/kernel/... ./internal/tensor/... ./internal/attention/... ./internal/seqmodel/...
 # Rooms in which goroutines meet.
 CONCURRENT := ./internal/kernel/... ./internal/tensor/... ./internal/store/... ./internal/registry/... \
-	./internal/recommend/... ./internal/httpapi/... ./internal/eval/... ./internal/train/...
+	./internal/recommend/... ./internal/httpapi/... ./internal/ingest/... ./internal/eval/... ./internal/train/...
 
 .PHONY: help
 help: ## list the targets
@@ -121,6 +121,14 @@ services-down: ## end them
 .PHONY: bench-redis
 bench-redis: build ## memory, latency and absence of Redis; writes docs/benchmarks.md
 	bin/recsvc bench redis
+
+.PHONY: bench-stream
+bench-stream: build ## Kafka to the store: events a second on one core, time until an event counts; writes docs/benchmarks.md
+	bin/recsvc bench stream
+
+.PHONY: bench-stream-faults
+bench-stream-faults: build ## kill -9 ingester and broker while a million events stream, then count; writes docs/benchmarks.md
+	bin/recsvc bench stream-faults
 
 .PHONY: ci
 ci: ## what continuous integration runs

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh Debian machine lacks. Go itself must be there.
 #
-#   scripts/install-test-deps.sh          the page's browser test: a headless Chromium; Redis
+#   scripts/install-test-deps.sh          the page's headless Chromium; Redis; Java, Maven and the jars of Apache Kafka
 #   scripts/install-test-deps.sh race     also a C compiler, which the race detector links with
 #
 # SEQREC_SKIP_BROWSER=1 leaves the browser out; the page's test is skipped then.
@@ -43,11 +43,14 @@ need_go
 packages=()
 [ -n "${SEQREC_SKIP_BROWSER:-}" ] || have_browser || packages+=(chromium)
 command -v redis-server >/dev/null || packages+=(redis-server)
+command -v java >/dev/null || packages+=(openjdk-17-jre-headless)
+command -v mvn >/dev/null || packages+=(maven)
 if [ "${1:-}" = race ]; then
     have_compiler || packages+=(gcc libc6-dev)
 fi
-[ ${#packages[@]} -eq 0 ] && exit 0
-
+if [ ${#packages[@]} -eq 0 ]; then
+    exec "$(dirname "$0")/kafka-jars.sh" >/dev/null
+fi
 if ! command -v apt-get >/dev/null; then
     say "missing: ${packages[*]}, and this is not a Debian machine (no apt-get). Install them by your system's own means."
     exit 1
@@ -56,3 +59,4 @@ say "installing ${packages[*]}"
 export DEBIAN_FRONTEND=noninteractive
 as_root apt-get update -qq </dev/null
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" </dev/null
+exec "$(dirname "$0")/kafka-jars.sh" >/dev/null

@@ -89,7 +89,7 @@ type AppendAnswer struct {
 	// Dropped Events older than all that is kept of their user, which were not stored; absent when there are none
 	Dropped *int `json:"dropped,omitempty"`
 
-	// Duplicate Events that were held already
+	// Duplicate Events that were held already; 0 where events go by Kafka
 	Duplicate int        `json:"duplicate"`
 	Rejected  []Rejected `json:"rejected"`
 }
@@ -635,6 +635,10 @@ type ClientInterface interface {
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
 	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -647,6 +651,10 @@ type ClientInterface interface {
 	// time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
+	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -966,6 +974,10 @@ func (c *Client) ReadErasure(ctx context.Context, erasure string, reqEditors ...
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
 //
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -988,6 +1000,10 @@ func (c *Client) AppendEventsWithBody(ctx context.Context, contentType string, b
 // time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
+//
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2390,6 +2406,10 @@ type ClientWithResponsesInterface interface {
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
 	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -2402,6 +2422,10 @@ type ClientWithResponsesInterface interface {
 	// time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 	// event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 	// counted). A JSON array that is not JSON is refused as a whole.
+	//
+	// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+	// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+	// `accepted` counts them too.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4163,6 +4187,10 @@ func (c *ClientWithResponses) ReadErasureWithResponse(ctx context.Context, erasu
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
 //
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/events (the `AppendEvents` operationId).
@@ -4181,6 +4209,10 @@ func (c *ClientWithResponses) AppendEventsWithBodyWithResponse(ctx context.Conte
 // time): sending it again changes nothing and counts as duplicate, so repeating a request is always safe. One bad
 // event never spoils its neighbours; it is reported in `rejected` by its position (from 0; blank lines are not
 // counted). A JSON array that is not JSON is refused as a whole.
+//
+// A service that is configured with Kafka writes the events there, and answers once the brokers have them on all
+// replicas. They reach histories a moment later. Duplicates are found only then, so `duplicate` is 0 and
+// `accepted` counts them too.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

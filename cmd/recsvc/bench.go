@@ -25,8 +25,12 @@ type benchCmd struct {
 	Kill    benchKillCmd    `cmd:"" help:"kill -9 a service of our own while it takes events in, then count: kill-lost, kill-doubled."`
 	Allocs  benchAllocsCmd  `cmd:"" help:"Heap allocations of one prediction after warm-up: allocs-predict."`
 	Redis   benchRedisCmd   `cmd:"" help:"Histories in a Redis of our own: redis-gib, plan-error, redis-predict-p50, redis-predict-p99, redis-away."`
-	Speed   benchSpeedCmd   `cmd:"" help:"predict and events on a service of our own."`
-	Faults  benchFaultsCmd  `cmd:"" help:"kill, swap and allocs on services of our own."`
+
+	Stream       benchStreamCmd       `cmd:"" help:"Kafka to the store on one core, and how soon an event counts: stream-eps, visible-p99-ms."`
+	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered."`
+
+	Speed  benchSpeedCmd  `cmd:"" help:"predict and events on a service of our own."`
+	Faults benchFaultsCmd `cmd:"" help:"kill, swap and allocs on services of our own."`
 }
 
 // row is one figure of a benchmark.

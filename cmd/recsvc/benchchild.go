@@ -99,6 +99,14 @@ func newChildDir(versions int) (d childDir, names []string, err error) {
 // start runs `serve` on the folder, with more flags if any, and waits until it
 // listens with a model.
 func (d childDir) start(ctx context.Context, more ...string) (*child, error) {
+	return d.launch(ctx, nil, append([]string{
+		"serve", "--registry", d.registry(), "--store", filepath.Join(string(d), "store"),
+		"--listen-data=127.0.0.1:0", "--listen-admin=127.0.0.1:0", "--listen-probes=127.0.0.1:0", "--drain-delay=0s", "--log-format=json",
+	}, more...)...)
+}
+
+// launch runs this program with arguments, something added to our environment, and waits until it listens.
+func (d childDir) launch(ctx context.Context, environ []string, args ...string) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -108,9 +116,8 @@ func (d childDir) start(ctx context.Context, more ...string) (*child, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	c := &child{logs: logs, done: make(chan error, 1)}
-	args := append([]string{"serve", "--registry", d.registry(), "--store", filepath.Join(string(d), "store"),
-		"--listen-data=127.0.0.1:0", "--listen-admin=127.0.0.1:0", "--listen-probes=127.0.0.1:0", "--drain-delay=0s", "--log-format=json"}, more...)
 	c.cmd = exec.CommandContext(ctx, exe, args...)
+	c.cmd.Env = append(os.Environ(), environ...)
 	out, err := c.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start service: %w", err)

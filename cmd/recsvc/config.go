@@ -31,6 +31,7 @@ type Config struct {
 	Guard   GuardConfig   `embed:"" prefix:"guard-" group:"Automatic rollback"`
 	History HistoryConfig `embed:"" prefix:"history-" group:"Histories"`
 	Redis   RedisConfig   `embed:"" prefix:"redis-" group:"Histories in Redis"`
+	Kafka   KafkaConfig   `embed:"" prefix:"kafka-" group:"Kafka"`
 	Log     LogConfig     `embed:"" prefix:"log-" group:"Logs"`
 	Drain   DrainConfig   `embed:"" prefix:"drain-" group:"Ending"`
 }
@@ -152,6 +153,7 @@ func (c *Config) Validate() error {
 			add("redis", "%v", err)
 		}
 	}
+	faults = append(faults, c.Kafka.validate()...)
 	if len(faults) == 0 {
 		faults = append(faults, c.recommend().Validate(), c.http().Validate(), c.pebble().Validate())
 	}

@@ -52,12 +52,19 @@ type settings struct {
 
 // cli is the command line.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Serve the current model of a registry."`
-	Demo    demoCmd    `cmd:"" help:"Invent a world, train on it, serve it: everything in under a minute."`
-	Bench   benchCmd   `cmd:"" help:"Load a running service and print latency and throughput."`
-	Copy    copyCmd    `cmd:"" help:"Copy histories and items of one store to another, also while it is written."`
-	Plan    planCmd    `cmd:"" help:"Predict the memory that Redis needs for so many users and events."`
-	Digest  digestCmd  `cmd:"" help:"Sum up what a store holds, so that two can be compared."`
+	Serve  serveCmd  `cmd:"" help:"Serve the current model of a registry."`
+	Ingest ingestCmd `cmd:"" help:"Read events from Kafka into the store; serve nothing but probes."`
+	Demo   demoCmd   `cmd:"" help:"Invent a world, train on it, serve it: everything in under a minute."`
+	Bench  benchCmd  `cmd:"" help:"Load a running service and print latency and throughput."`
+
+	Copy   copyCmd   `cmd:"" help:"Copy histories and items of one store to another, also while it is written."`
+	Plan   planCmd   `cmd:"" help:"Predict the memory that Redis needs for so many users and events."`
+	Digest digestCmd `cmd:"" help:"Sum up what a store holds, so that two can be compared."`
+
+	CreateTopics      createTopicsCmd      `cmd:"" help:"Make the topics of Kafka that are missing."`
+	Replay            replayCmd            `cmd:"" help:"Append a window of Kafka's log to a store."`
+	ReplayDeadLetters replayDeadLettersCmd `cmd:"" help:"Bring dead letters that are good by now back to the topic of events."`
+
 	Config  configCmd  `cmd:"" help:"Show or check the configuration."`
 	Version versionCmd `cmd:"" help:"Print version, Go and instruction set."`
 }
@@ -148,6 +155,14 @@ func (c *cli) configured(command string) *Config {
 	switch command {
 	case "serve":
 		return &c.Serve.Settings
+	case "ingest":
+		return &c.Ingest.Settings
+	case "create-topics":
+		return &c.CreateTopics.Settings
+	case "replay":
+		return &c.Replay.Settings
+	case "replay-dead-letters":
+		return &c.ReplayDeadLetters.Settings
 	case "config print":
 		return &c.Config.Print.Settings
 	case "config check":

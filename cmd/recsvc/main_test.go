@@ -21,10 +21,17 @@ import (
 // TestMain lets the tests start this very program: benchmarks run `serve` in a
 // process of its own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "ingest") {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := stopBroker(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}), goleak.IgnoreTopFunction("seqrec/internal/services.(*Process).Start.func1"),
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
 }
 
 // syncBuffer can be read while it is written.
@@ -252,6 +259,8 @@ func TestBenches(t *testing.T) {
 		{[]string{"events", "--time=1s"}, []string{"ingest-eps"}, nil},
 		{[]string{"swap", "--swaps=3", "--every=1ms", "--history=20"}, []string{"swap-errors", "swap-p99-ratio", "swap-rss-growth"}, []string{"swap-errors"}},
 		{[]string{"kill", "--kills=2", "--events=3000"}, []string{"kill-lost", "kill-doubled"}, []string{"kill-lost", "kill-doubled"}},
+		{[]string{"stream", "--events=5000", "--users=50", "--looks=10"}, []string{"stream-eps", "visible-p99-ms"}, nil},
+		{[]string{"stream-faults", "--events=20000", "--users=100", "--rate=10000", "--kills=2", "--restarts=1"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}},
 		{[]string{"allocs"}, []string{"allocs-predict"}, []string{"allocs-predict"}},
 		{[]string{"redis", "--users=300", "--time=1s", "--away=1s"}, []string{"redis-gib", "plan-error", "redis-predict-p50", "redis-predict-p99", "redis-away"}, []string{"redis-away"}},
 	} {

@@ -30,6 +30,7 @@ type server struct {
 	store   store.Store
 	mirror  *registry.Mirror // nil when the registry is a folder
 	service *recommend.Service
+	stream  *streaming // nil without Kafka
 	api     *httpapi.Server
 	planes  []*plane // data, admin, probes
 	failed  chan error
@@ -73,9 +74,14 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 	if err := s.open(ctx, metrics); err != nil {
 		return nil, err
 	}
-	s.api, err = httpapi.New(httpapi.Options{Service: s.service, Config: cfg.http(), Keys: keys, Log: log, Registry: metrics})
+	s.api, err = httpapi.New(httpapi.Options{Service: s.facade(), Config: cfg.http(), Keys: keys, Log: log, Registry: metrics})
 	if err != nil {
 		return nil, err
+	}
+	watching, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if s.stream != nil {
+		s.follow(watching)
 	}
 	if err := s.service.Start(ctx); errors.Is(err, recommend.ErrNoModel) {
 		log.Warn("no model yet; waiting for one to be promoted", "registry", cfg.Registry)
@@ -85,8 +91,16 @@ func startServer(ctx context.Context, cfg Config, log *slog.Logger) (_ *server, 
 	if len(keys) == 0 && !isLoopback(cfg.Listen.Data) {
 		log.Warn("listen.data: open to others without any key: everybody who reaches it may read and erase users; set auth.keys or auth.key_file", "address", cfg.Listen.Data)
 	}
-	s.serve()
+	s.serve(watching)
 	return s, nil
+}
+
+// facade is what REST is served from.
+func (s *server) facade() httpapi.Service {
+	if s.stream == nil {
+		return s.service
+	}
+	return broadcast{s.service, storage{s.store}, s.stream.producer, time.Now}
 }
 
 // open opens what the service stands on.
@@ -108,7 +122,14 @@ func (s *server) open(ctx context.Context, metrics *prometheus.Registry) (err er
 	}
 	rc := s.cfg.recommend()
 	rc.Observer, rc.Log, rc.NewID = watch, s.log, rand.Text
-	s.service, err = recommend.New(rc, storage{counted}, recommend.FromRegistry(reg))
+	var keeps recommend.Store = storage{counted}
+	if s.cfg.Kafka.enabled() {
+		if s.stream, err = openStreaming(s, metrics); err != nil {
+			return err
+		}
+		keeps = produced{storage{counted}, s.stream.producer}
+	}
+	s.service, err = recommend.New(rc, keeps, recommend.FromRegistry(reg))
 	return err
 }
 
@@ -129,8 +150,8 @@ func (s *server) listen(ctx context.Context) error {
 	return nil
 }
 
-// serve starts the listeners and the watchers.
-func (s *server) serve() {
+// serve starts the listeners, and the watchers, which end with ctx.
+func (s *server) serve(ctx context.Context) {
 	handlers := []http.Handler{s.api.Data(), s.api.Admin(), s.api.Probes()}
 	for i, p := range s.planes {
 		p.http = s.cfg.http().HTTPServer(handlers[i], s.log)
@@ -140,8 +161,13 @@ func (s *server) serve() {
 			}
 		})
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
+	if s.stream != nil && s.stream.consumer != nil {
+		s.wg.Go(func() {
+			if err := s.stream.consumer.Run(ctx); err != nil {
+				s.log.Error("ingest ended", "error", err)
+			}
+		})
+	}
 	s.wg.Go(func() {
 		if err := s.service.Watch(ctx, s.cfg.Watch); err != nil {
 			s.log.Error("watch for versions ended", "error", err)
@@ -187,6 +213,9 @@ func (s *server) Close() error {
 	s.stop()
 	faults = append(faults, s.service.Close(), s.planes[2].http.Close())
 	s.wg.Wait()
+	if s.stream != nil {
+		faults = append(faults, s.stream.producer.Close())
+	}
 	faults = append(faults, s.store.Close(), s.closeMirror())
 	s.log.Info("closed")
 	return errors.Join(faults...)
@@ -210,8 +239,13 @@ func (s *server) abort() error {
 	for _, p := range s.planes {
 		faults = append(faults, p.ln.Close())
 	}
+	s.stop()
+	s.wg.Wait()
 	if s.service != nil {
 		faults = append(faults, s.service.Close())
+	}
+	if s.stream != nil {
+		faults = append(faults, s.stream.producer.Close())
 	}
 	if s.store != nil {
 		faults = append(faults, s.store.Close())

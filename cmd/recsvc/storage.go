@@ -54,12 +54,16 @@ func receipt(r store.Receipt) recommend.Receipt {
 func (s storage) PutItems(ctx context.Context, items []recommend.CatalogItem) error {
 	out := make([]store.Item, len(items))
 	for i, item := range items {
-		out[i] = store.Item{
-			ID: item.ID, Title: item.Title, Categories: item.Categories, Attributes: item.Attributes, Hidden: item.Hidden,
-			Updated: time.UnixMilli(item.Updated).UTC(),
-		}
+		out[i] = storedItem(item)
 	}
 	return translated(s.Store.PutItems(ctx, out))
+}
+
+func storedItem(item recommend.CatalogItem) store.Item {
+	return store.Item{
+		ID: item.ID, Title: item.Title, Categories: item.Categories, Attributes: item.Attributes, Hidden: item.Hidden,
+		Updated: time.UnixMilli(item.Updated).UTC(),
+	}
 }
 
 func (s storage) Item(ctx context.Context, id event.ItemID) (recommend.CatalogItem, error) {

@@ -135,7 +135,7 @@ type CatalogItem struct {
 	Categories []string
 	Attributes map[string]any // JSON values
 	Hidden     bool           // never answered, on any path
-	Updated    int64          // Unix milliseconds; set by the service on PutItems
+	Updated    int64          // Unix milliseconds; 0 becomes now on PutItems
 }
 
 // Page asks for one page of a history, newest first.

@@ -1,6 +1,7 @@
 package recommend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,8 @@ func (s *Service) WriteErasures(ctx context.Context, w io.Writer) error {
 }
 
 // PutItems stores items and shows them, or hides them, in every answer whose
-// request comes after it returned.
+// request comes after it returned. An item that does not say when it was updated
+// was updated now.
 func (s *Service) PutItems(ctx context.Context, items []CatalogItem) error {
 	if s.store == nil {
 		return noStore("put items")
@@ -85,7 +87,7 @@ func (s *Service) PutItems(ctx context.Context, items []CatalogItem) error {
 	now := s.cfg.Now().UnixMilli()
 	stamped := make([]CatalogItem, len(items))
 	for i, item := range items {
-		item.Updated = now
+		item.Updated = cmp.Or(item.Updated, now)
 		stamped[i] = item
 	}
 	s.swapMu.Lock()
@@ -122,17 +124,22 @@ func (s *Service) GetItem(ctx context.Context, id event.ItemID) (CatalogItem, er
 }
 
 // DeleteItem forgets what the store holds of an item; answers go back to what
-// the serving version published of it. ErrNotFound if nothing is held.
+// the serving version published of it. ErrNotFound if nothing is held: answers go
+// back all the same, since a store may be shared with others who deleted it there.
 func (s *Service) DeleteItem(ctx context.Context, id event.ItemID) error {
 	if s.store == nil {
 		return noStore("delete item")
 	}
 	s.swapMu.Lock()
 	defer s.swapMu.Unlock()
-	if err := s.store.DeleteItem(ctx, id); err != nil {
+	err := s.store.DeleteItem(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return storeError(ctx, "delete item", err)
 	}
 	s.recatalog(func(snap *snapshot) *catalog { return snap.cat.remove(snap.core, id) })
+	if err != nil {
+		return storeError(ctx, "delete item", err)
+	}
 	return nil
 }
 

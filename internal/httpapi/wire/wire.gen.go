@@ -90,7 +90,7 @@ type AppendAnswer struct {
 	// Dropped Events older than all that is kept of their user, which were not stored; absent when there are none
 	Dropped *int `json:"dropped,omitempty"`
 
-	// Duplicate Events that were held already
+	// Duplicate Events that were held already; 0 where events go by Kafka
 	Duplicate int        `json:"duplicate"`
 	Rejected  []Rejected `json:"rejected"`
 }

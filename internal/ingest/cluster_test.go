@@ -1,0 +1,51 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"seqrec/internal/services"
+)
+
+// TestFailover kills one of three brokers, and later another in its place, while events stream: what was acknowledged
+// is in the store.
+func TestFailover(t *testing.T) {
+	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: t.TempDir(), Brokers: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := newWatcher()
+	opts := Options{
+		Brokers: k.Addresses, Topic: "events", Group: "g", Session: 3 * time.Second, Drain: time.Second,
+		Retry: 10 * time.Millisecond, Observer: w, Batch: Batch{Events: 50, Bytes: 10_000},
+	}
+	for i := 1; ; i++ {
+		if err = CreateTopics(t.Context(), opts, 3, 3); err == nil {
+			break
+		}
+		if i == tries {
+			t.Fatal(err)
+		}
+	}
+	events := someEvents(9000, 90)
+	s := openStore(t, t.TempDir())
+	consume(t, opts, slow{s})
+	produceStubbornly(t, opts, events[:3000])
+	w.wait(t, "a beginning", func() bool { return w.records > 500 })
+	for i := range 2 {
+		if err := k.Brokers[i].Kill(); err != nil {
+			t.Fatal(err)
+		}
+		produceStubbornly(t, opts, events[3000*(i+1):3000*(i+2)])
+		if err := k.Brokers[i].Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wait(t, "all records", func() bool { return w.records >= len(events) && len(w.lag) == 3 && sum(w.lag) == 0 })
+	compare(t, s, events)
+}

@@ -1,0 +1,229 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"seqrec/internal/event"
+	"seqrec/internal/store"
+)
+
+// log is what a partition is read from and its bad records are written to; a cluster.
+type log interface {
+	producer
+	fetch(ctx context.Context, topic string, partition int, offset int64) (fetched, error)
+	first(ctx context.Context, topic string, partition int) (int64, error)
+	end(ctx context.Context, topic string, partition int) (int64, error)
+	since(ctx context.Context, topic string, partition int, at time.Time) (int64, error)
+}
+
+// partition is one partition while it is ours. It belongs to one goroutine and holds one fetch in memory.
+type partition struct {
+	id       int
+	next     int64 // offset of the next record
+	opts     *Options
+	log      log
+	to       Appender
+	appended func(partition int, next int64) // told when all before next is done with
+	retry    backoff
+}
+
+// follow fetches, appends and says so, in the order of the log, until ctx ends. The batch under way then may take
+// Options.Drain to finish; what is not finished is read again by the next owner.
+func (p *partition) follow(ctx context.Context) {
+	if p.next < 0 && !p.begin(ctx) {
+		return
+	}
+	for ctx.Err() == nil {
+		f, err := p.log.fetch(ctx, p.opts.Topic, p.id, p.next)
+		if err != nil {
+			p.fetchFailed(ctx, err)
+			continue
+		}
+		p.retry.reset()
+		if len(f.records) == 0 {
+			p.idle(ctx, f)
+			continue
+		}
+		for from := 0; from < len(f.records); from += p.opts.Batch.Events {
+			some := f.records[from:min(from+p.opts.Batch.Events, len(f.records))]
+			if !p.take(ctx, some, f.high) {
+				return
+			}
+			p.appended(p.id, some[len(some)-1].offset+1)
+		}
+		p.next = f.next
+	}
+}
+
+// begin finds where to start a partition of which nothing was committed, and has that committed before anything else:
+// a consumer that began at the latest record and died before its first batch would otherwise begin later the next time.
+func (p *partition) begin(ctx context.Context) bool {
+	for {
+		next, err := p.startAt(ctx)
+		if err == nil {
+			p.next = next
+			p.appended(p.id, next)
+			p.retry.reset()
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		p.opts.Observer.Troubled("fetch", err)
+		if !p.retry.wait(ctx) {
+			return false
+		}
+	}
+}
+
+func (p *partition) startAt(ctx context.Context) (int64, error) {
+	if p.opts.Start.latest {
+		return p.log.end(ctx, p.opts.Topic, p.id)
+	}
+	if at := p.opts.Start.since(p.opts.Now()); !at.IsZero() {
+		return p.log.since(ctx, p.opts.Topic, p.id, at)
+	}
+	return p.log.first(ctx, p.opts.Topic, p.id)
+}
+
+// fetchFailed waits before the next try. An offset that is not in the log any more is the one failure that no waiting
+// mends: reading goes on at the oldest record there is, which at worst brings again what is in the store already.
+func (p *partition) fetchFailed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if errors.Is(err, errGap) {
+		first, lookup := p.log.first(ctx, p.opts.Topic, p.id)
+		if lookup == nil {
+			p.opts.Observer.Troubled("gap", fmt.Errorf("going on at %d: %w", first, err))
+			p.opts.Log.Error("records were deleted before they were read, or the topic was made anew", "partition", p.id, "wanted", p.next, "oldest", first)
+			p.next = first
+			return
+		}
+		err = lookup
+	}
+	p.opts.Observer.Troubled("fetch", err)
+	p.retry.wait(ctx)
+}
+
+// idle is for a fetch without records. Batches may be empty (marks of transactions, what compaction left): one that
+// does not move us on although there is more to read must not be asked for in a tight loop.
+func (p *partition) idle(ctx context.Context, f fetched) {
+	if f.next == p.next && f.high > p.next {
+		pause(ctx, p.opts.Retry)
+	}
+	if f.next > p.next {
+		p.next = f.next
+		p.appended(p.id, p.next)
+	}
+	p.opts.Observer.Took(Batched{Partition: p.id, Lag: max(f.high-p.next, 0)})
+}
+
+// take stores the events of some records and sends the bad ones away. It reports false when ctx ended before both were
+// acknowledged.
+func (p *partition) take(ctx context.Context, records []record, high int64) bool {
+	b := Batched{Partition: p.id, Records: len(records), Lag: max(high-records[len(records)-1].offset-1, 0)}
+	now := p.opts.Now()
+	events, letters := make([]event.Event, 0, len(records)), []record(nil)
+	sources := make([]*record, 0, len(records)) // of events
+	refuse := func(r *record, why *fault) {
+		letters = append(letters, letter(*r, why, p.opts.Topic, p.id))
+		b.Bad = append(b.Bad, why.reason)
+		p.opts.Log.Warn("bad record", "partition", p.id, "offset", r.offset, "reason", why.reason)
+	}
+	for i := range records {
+		r := &records[i]
+		b.Bytes += len(r.key) + len(r.value)
+		e, bad := decode(r, p.opts.Batch.Record, now)
+		if bad != nil {
+			refuse(r, bad)
+			continue
+		}
+		events, sources = append(events, e), append(sources, r)
+	}
+	start := time.Now()
+	if !p.store(ctx, events, &b.Result, func(i int, why *fault) { refuse(sources[i], why) }) || !p.sendAway(ctx, letters) {
+		return false
+	}
+	b.Append, b.Events = time.Since(start), events
+	p.opts.Observer.Took(b)
+	return true
+}
+
+// appendTimeout bounds one try of an append, so that a store that hangs is asked again.
+const appendTimeout = 30 * time.Second
+
+// store appends events until the store has acknowledged them all, whatever it takes, or until ctx ends: then it reports
+// false. An event that can never be stored is refused alone.
+func (p *partition) store(ctx context.Context, events []event.Event, sum *store.Result, refuse func(i int, why *fault)) bool {
+	if len(events) == 0 {
+		return true
+	}
+	try := backoff{first: p.opts.Retry}
+	for {
+		result, err := p.tryAppend(ctx, events)
+		switch why := hopeless(err); {
+		case err == nil:
+			sum.Accepted += result.Accepted
+			sum.Duplicate += result.Duplicate
+			sum.Dropped += result.Dropped
+			return true
+		case why != nil && len(events) == 1:
+			refuse(0, why)
+			return true
+		case why != nil: // some of them: halve until it stands alone
+			half := len(events) / 2
+			return p.store(ctx, events[:half], sum, refuse) &&
+				p.store(ctx, events[half:], sum, func(i int, why *fault) { refuse(half+i, why) })
+		}
+		p.opts.Observer.Troubled("append", err)
+		if !try.wait(ctx) {
+			return false
+		}
+	}
+}
+
+func (p *partition) tryAppend(ctx context.Context, events []event.Event) (store.Result, error) {
+	ctx, cancel := grace(ctx, p.opts.Drain)
+	defer cancel()
+	ctx, cancelTry := context.WithTimeout(ctx, appendTimeout)
+	defer cancelTry()
+	return p.to.Append(ctx, events)
+}
+
+// hopeless says what is wrong with events that the store will refuse however often it is asked; nil for what waiting
+// may mend.
+func hopeless(err error) *fault {
+	switch {
+	case errors.Is(err, store.ErrInvalid):
+		return &fault{reasonRefused, err.Error()}
+	case errors.Is(err, store.ErrCorrupt):
+		return &fault{reasonCorrupt, err.Error()}
+	}
+	return nil
+}
+
+// sendAway writes letters until the broker has acknowledged them all, or until ctx ends.
+func (p *partition) sendAway(ctx context.Context, letters []record) bool {
+	try := backoff{first: p.opts.Retry}
+	for len(letters) > 0 {
+		err := p.trySend(ctx, letters)
+		if err == nil {
+			return true
+		}
+		p.opts.Observer.Troubled("dead-letter", err)
+		if !try.wait(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *partition) trySend(ctx context.Context, letters []record) error {
+	ctx, cancel := grace(ctx, p.opts.Drain)
+	defer cancel()
+	return send(ctx, p.log, p.opts.DeadLetterTopic, p.id, letters)
+}

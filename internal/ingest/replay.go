@@ -1,0 +1,158 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"seqrec/internal/event"
+)
+
+// Replayed says what Replay did.
+type Replayed struct {
+	Records   int64
+	Accepted  int64
+	Duplicate int64
+	Dropped   int64            // older than all that the store keeps of the user
+	Bad       map[string]int64 // by reason; they went to the dead-letter topic when they were new
+}
+
+// Replay appends the events of a window of the log to a store: records stamped at from or later and before to. A zero
+// from is the oldest record, a zero to is what the log holds now. Whatever part of it the store has already changes
+// nothing, so a store that is being written may be replayed into, and a replay that failed may be run again.
+// progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell).
+func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender, progress func(done, all int64)) (Replayed, error) {
+	c, err := connect(opts)
+	if err != nil {
+		return Replayed{}, fmt.Errorf("configure kafka: %w", err)
+	}
+	defer c.close()
+	spans, err := c.window(ctx, from, to)
+	if err != nil {
+		return Replayed{}, err
+	}
+	r := replay{cluster: c, into: into, sum: Replayed{Bad: map[string]int64{}}, progress: progress}
+	for _, s := range spans {
+		r.all += s.end - s.next
+	}
+	var partitions sync.WaitGroup
+	faults := make([]error, len(spans))
+	for i, s := range spans {
+		partitions.Go(func() { faults[i] = c.each(ctx, c.opts.Topic, s, r.take) })
+	}
+	partitions.Wait()
+	return r.sum, errors.Join(faults...)
+}
+
+// span is a part of a partition.
+type span struct {
+	id        int
+	next, end int64
+}
+
+// window finds the part of each partition that lies between two times.
+func (c *cluster) window(ctx context.Context, from, to time.Time) ([]span, error) {
+	ids, err := c.partitions(ctx, c.opts.Topic)
+	if err != nil {
+		return nil, err
+	}
+	spans := make([]span, len(ids))
+	for i, id := range ids {
+		s := span{id: id}
+		if from.IsZero() {
+			s.next, err = c.first(ctx, c.opts.Topic, id)
+		} else {
+			s.next, err = c.since(ctx, c.opts.Topic, id, from)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if to.IsZero() {
+			s.end, err = c.end(ctx, c.opts.Topic, id)
+		} else {
+			s.end, err = c.since(ctx, c.opts.Topic, id, to)
+		}
+		if err != nil {
+			return nil, err
+		}
+		spans[i] = s
+	}
+	return spans, nil
+}
+
+// tries is how often in a row a command asks brokers that are away.
+const tries = 8
+
+// each calls fn with the records of a span, some at a time. Unlike a consumer it gives up: a command has somebody who
+// waits for it.
+func (c *cluster) each(ctx context.Context, topic string, s span, fn func(context.Context, []record) error) error {
+	retry, failed := backoff{first: c.opts.Retry}, 0
+	for s.next < s.end {
+		f, err := c.fetch(ctx, topic, s.id, s.next)
+		switch {
+		case err != nil && (ctx.Err() != nil || errors.Is(err, errGap)):
+			return err
+		case err == nil && f.next > s.next:
+			failed = 0
+		default: // away, or nothing though there must be something
+			if failed++; failed == tries {
+				return cmp.Or(err, fmt.Errorf("fetch %s/%d at %d: the broker has nothing before %d", topic, s.id, s.next, s.end))
+			}
+			retry.wait(ctx)
+			continue
+		}
+		n, _ := slices.BinarySearchFunc(f.records, s.end, func(r record, end int64) int { return int(min(max(r.offset-end, -1), 1)) })
+		for some := range slices.Chunk(f.records[:n], c.opts.Batch.Events) {
+			if err := fn(ctx, some); err != nil {
+				return err
+			}
+		}
+		s.next = f.next
+	}
+	return nil
+}
+
+type replay struct {
+	cluster  *cluster
+	into     Appender
+	progress func(done, all int64)
+
+	mu  sync.Mutex
+	sum Replayed
+	all int64
+}
+
+func (r *replay) take(ctx context.Context, records []record) error {
+	now := r.cluster.opts.Now()
+	bad := map[string]int64{}
+	events := make([]event.Event, 0, len(records))
+	for i := range records {
+		e, why := decode(&records[i], r.cluster.opts.Batch.Record, now)
+		if why != nil {
+			bad[why.reason]++
+			continue
+		}
+		events = append(events, e)
+	}
+	result, err := r.into.Append(ctx, events)
+	if err != nil {
+		return fmt.Errorf("append %d events: %w", len(events), err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum.Records += int64(len(records))
+	r.sum.Accepted += int64(result.Accepted)
+	r.sum.Duplicate += int64(result.Duplicate)
+	r.sum.Dropped += int64(result.Dropped)
+	for reason, n := range bad {
+		r.sum.Bad[reason] += n
+	}
+	if r.progress != nil {
+		r.progress(r.sum.Records, r.all)
+	}
+	return nil
+}
