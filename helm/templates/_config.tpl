@@ -61,9 +61,9 @@ group: {{ .group | quote }}
 tls: true
 {{- end }}
 {{- if .saslMechanism }}
-sasl_mechanism: {{ .saslMechanism }}
-sasl_username: {{ .saslUsername | quote }}
-sasl_password_file: /etc/seqrec/kafka/password
+sasl: {{ .saslMechanism }}
+user: {{ .saslUsername | quote }}
+password_file: /etc/seqrec/kafka/password
 {{- end }}
 {{- end -}}
 {{- end -}}

@@ -106,6 +106,7 @@ spec:
       image: {{ include "seqrec.image" $root }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       command: [/usr/bin/recsvc]
+      workingDir: /var/lib/seqrec
       args: [{{ .args }}, --config, /etc/seqrec/config/recsvc.yaml]
       securityContext:
         {{- include "seqrec.containerSecurity" $root | nindent 8 }}
@@ -137,8 +138,8 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/seqrec/config, readOnly: true}
         - {name: tmp, mountPath: /tmp}
-        {{- if and (eq .component "serve") (not $root.Values.models.url) }}
-        - {name: models, mountPath: /var/lib/seqrec/registry}
+        {{- if eq .component "serve" }}
+        - {{ include "seqrec.modelsMount" (dict "root" $root "mirror" "registry-cache") }}
         {{- end }}
         {{- if $embedded }}
         - {name: history, mountPath: /var/lib/seqrec/history}
@@ -152,14 +153,27 @@ spec:
         name: {{ include "seqrec.fullname" $root }}-{{ .component }}
     - name: tmp
       emptyDir: {}
-    {{- if and (eq .component "serve") (not $root.Values.models.url) }}
-    - name: models
-      persistentVolumeClaim:
-        claimName: {{ include "seqrec.modelsClaim" $root }}
+    {{- if eq .component "serve" }}
+    {{- include "seqrec.modelsVolume" $root | nindent 4 }}
     {{- end }}
     {{- with include "seqrec.secretVolumes" $root | trim }}
     {{- . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{/* The models, or the folder, below the working one, in which a program mirrors the object store: the dict {root, mirror}. */}}
+{{- define "seqrec.modelsMount" -}}
+{name: models, mountPath: /var/lib/seqrec/{{ ternary .mirror "registry" (not (empty .root.Values.models.url)) }}}
+{{- end -}}
+
+{{- define "seqrec.modelsVolume" -}}
+- name: models
+{{- if .Values.models.url }}
+  emptyDir: {}
+{{- else }}
+  persistentVolumeClaim:
+    claimName: {{ include "seqrec.modelsClaim" . }}
+{{- end }}
 {{- end -}}
 
 {{- define "seqrec.secretMounts" -}}

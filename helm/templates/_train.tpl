@@ -36,6 +36,7 @@ containers:
     image: {{ include "seqrec.image" . }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
     command: [/usr/bin/trainjob]
+    workingDir: /var/lib/seqrec
     args: {{ toJson (concat $t.command (list "--config" "/etc/seqrec/config/trainjob.yaml")) }}
     securityContext:
       {{- include "seqrec.containerSecurity" . | nindent 6 }}
@@ -46,9 +47,7 @@ containers:
     volumeMounts:
       - {name: config, mountPath: /etc/seqrec/config, readOnly: true}
       - {name: tmp, mountPath: /tmp}
-      {{- if not .Values.models.url }}
-      - {name: models, mountPath: /var/lib/seqrec/registry}
-      {{- end }}
+      - {{ include "seqrec.modelsMount" (dict "root" . "mirror" ".registry") }}
       {{- if $t.dataClaim }}
       - {name: data, mountPath: /data, readOnly: true}
       {{- end }}
@@ -61,11 +60,7 @@ volumes:
       name: {{ include "seqrec.fullname" . }}-train
   - name: tmp
     emptyDir: {}
-  {{- if not .Values.models.url }}
-  - name: models
-    persistentVolumeClaim:
-      claimName: {{ include "seqrec.modelsClaim" . }}
-  {{- end }}
+  {{- include "seqrec.modelsVolume" . | nindent 2 }}
   {{- with $t.dataClaim }}
   - name: data
     persistentVolumeClaim:
