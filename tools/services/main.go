@@ -33,6 +33,7 @@ func kinds() []server {
 	return []server{
 		{"redis", startRedis},
 		{"redis-cluster", startCluster},
+		{"kafka", startKafka},
 	}
 }
 
@@ -154,4 +155,16 @@ func startCluster(ctx context.Context, dir string) ([]string, []int, error) {
 		pids = append(pids, node.Pid())
 	}
 	return []string{"SEQREC_REDIS_CLUSTER=" + strings.Join(c.Addrs, ",")}, pids, nil
+}
+
+func startKafka(ctx context.Context, dir string) ([]string, []int, error) {
+	k, err := services.StartKafka(ctx, services.KafkaOptions{Dir: dir, Detached: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	var pids []int
+	for _, broker := range k.Brokers {
+		pids = append(pids, broker.Pid())
+	}
+	return []string{"RECSVC_KAFKA_BROKERS=" + strings.Join(k.Addresses, ",")}, pids, nil
 }
