@@ -1,5 +1,5 @@
 # The commands of this project. `make help` lists them.
-# Everything needs Go 1.26 only; `make test` installs a browser for the page's test where one is missing.
+# Everything needs Go 1.26 only; `make test` installs the browser and the servers that its tests need where they are missing.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
