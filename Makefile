@@ -1,6 +1,6 @@
 # The commands of this project. `make help` lists them.
-# Building needs Go 1.26 only; `make test` installs a browser for the page's test where one is missing, unless
-# SEQREC_SKIP_BROWSER is set.
+# Building needs Go 1.26 only; `make test` installs the browser and the servers that its tests need where they are missing.
+# SEQREC_SKIP_BROWSER=1 leaves the browser out.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -47,9 +46,6 @@ func Copy(ctx context.Context, from, to Store, passes int, progress func(Copied)
 	}
 	return c.state, nil
 }
-
-// ErrRestless: a Copy was written to faster than it could follow.
-var ErrRestless = errors.New("the source does not come to rest")
 
 type copier struct {
 	from, to Store

@@ -45,6 +45,8 @@ var (
 	ErrDenied = errors.New("store denies access")
 	// ErrReadOnly: the server behind the store takes no writes.
 	ErrReadOnly = errors.New("store is read-only")
+	// ErrRestless: the source of a Copy was written to faster than it could be followed.
+	ErrRestless = errors.New("source does not come to rest")
 )
 
 // Reason names the cause of an error of a store in one word, for metrics: "invalid", "cursor", "not_found", "corrupt",

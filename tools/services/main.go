@@ -22,6 +22,9 @@ import (
 	"seqrec/internal/services"
 )
 
+// say tells the person at the terminal.
+func say(line string) { fmt.Fprintln(os.Stdout, line) }
+
 // server starts one kind of server in a folder. It returns lines NAME=VALUE for the file and the process numbers.
 // One more kind is one more line in kinds.
 type server struct {
@@ -78,10 +81,10 @@ func up(ctx context.Context, file string) error {
 		}
 		for _, line := range lines {
 			fmt.Fprintln(out, line)
-			fmt.Println(line)
+			say(line)
 		}
 	}
-	fmt.Printf("noted in %s; make services-down ends them\n", file)
+	say("noted in " + file + "; make services-down ends them")
 	return nil
 }
 
@@ -89,7 +92,7 @@ func up(ctx context.Context, file string) error {
 func down(file string) error {
 	in, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		fmt.Println("no servers run")
+		say("no servers run")
 		return nil
 	} else if err != nil {
 		return err
@@ -128,13 +131,21 @@ func end(line, dir string) error {
 	if err == nil {
 		err = p.Signal(syscall.SIGTERM)
 	}
-	for deadline := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(deadline); {
+	if err != nil {
+		return err
+	}
+	look, patience := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
+	defer look.Stop()
+	for {
 		if _, gone := os.Readlink(filepath.Join("/proc", number, "cwd")); gone != nil {
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-look.C:
+		case <-patience:
+			return p.Kill()
+		}
 	}
-	return errors.Join(err, p.Kill())
 }
 
 func startRedis(ctx context.Context, dir string) ([]string, []int, error) {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,10 @@ func classify(ctx context.Context, err error) error {
 		if strings.HasPrefix(text, r.word) || strings.Contains(text, ": "+r.word) {
 			return fmt.Errorf("%w: %s: %w", r.is, r.mend, err)
 		}
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return fmt.Errorf("%w: the server's certificate is not trusted: check its names and the authorities: %w", store.ErrDenied, err)
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
