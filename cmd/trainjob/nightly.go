@@ -64,29 +64,17 @@ func (c *nightlyCmd) work() string {
 	return filepath.Join(c.dir(), ".night")
 }
 
-func (c *nightlyCmd) dataPlan() train.DataPlan {
-	return train.DataPlan{
-		Split: features.SplitTemporal, TestShare: c.JudgeShare, MinItemCount: c.MinItemCount, MinUserCount: c.MinUserCount,
-	}
-}
-
 // settings are those of a training run.
 func (c *nightlyCmd) settings() trainCmd {
-	return trainCmd{Recipe: c.Recipe, Seed: c.Seed, Override: c.Override}
+	return trainCmd{Recipe: c.Recipe, Seed: c.Seed, Override: c.Override, dataFlags: dataFlags{
+		Split: features.SplitTemporal, TestShare: c.JudgeShare, MinItemCount: c.MinItemCount, MinUserCount: c.MinUserCount,
+	}}
 }
 
 // plan is the recipe with the overrides.
 func (c *nightlyCmd) plan() (train.Plan, error) {
 	run := c.settings()
-	p, err := run.plan()
-	if err != nil {
-		return p, err
-	}
-	p.Data = c.dataPlan()
-	if err := p.WithDefaults().Validate(); err != nil {
-		return p, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return p, nil
+	return run.plan()
 }
 
 // suit is that of train, with the night's cut.

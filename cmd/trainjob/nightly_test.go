@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -421,12 +423,12 @@ func TestWindowSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	half := time.UnixMilli(worldLog(t, 0.5)[0].Time)
-	src := windowSource{"kafka:interactions", log, time.UnixMilli(0), half}
+	src := windowSource{"a log", log, time.UnixMilli(0), half}
 	if _, err := src.Gather(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	d, got, err := g.Dataset(nil)
-	if err != nil || got.Report.To >= half.UnixMilli() || d.Len() == 0 || !strings.Contains(src.Name(), "1970-01-01") {
+	if err != nil || got.Report.To >= half.UnixMilli() || d.Len() == 0 || src.Name() != "a log" {
 		t.Errorf("%s: %v %+v", src.Name(), err, got)
 	}
 }
@@ -459,5 +461,48 @@ func TestNightUsage(t *testing.T) {
 				t.Errorf("exit code %d, want %d saying %q:\n%s%s", o.code, tt.code, tt.says, o.errors, o.out)
 			}
 		})
+	}
+}
+
+// A registry in a bucket: one machine trains there, another one goes on from it.
+func TestNightsInBucket(t *testing.T) {
+	src, place := t.TempDir(), "file://"+filepath.ToSlash(t.TempDir())
+	writeLog(t, src, "a.ndjson", worldLog(t, 0.8))
+	first := must(t, nightArgs(place, "--registry-cache", t.TempDir(), "--source", src)...).last(t)
+	writeLog(t, src, "b.ndjson", worldLog(t, 1))
+	second := must(t, nightArgs(place, "--registry-cache", t.TempDir(), "--source", "file://"+filepath.ToSlash(src), "--max-drop", "0.5")...).last(t)
+	if start, _ := second["start"].(string); !strings.Contains(start, first["version"].(string)) || second["promoted"] != true {
+		t.Errorf("the second machine: %v", second)
+	}
+	if o := must(t, "validate", "current", "--registry", place, "--registry-cache", t.TempDir()); !strings.Contains(o.out, second["version"].(string)) {
+		t.Errorf("a third machine finds %s", o.out)
+	}
+}
+
+// The list of erasures may come from a running service, which asks for a key.
+func TestErasuresOverHTTP(t *testing.T) {
+	src, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
+	events := worldLog(t, 1)
+	writeLog(t, src, "a.ndjson", events)
+	if err := os.WriteFile(key, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secret := store.Secret{1}
+	list := store.NewErasureList(secret, []store.Receipt{{ID: "A", UserHash: secret.UserHash(events[0].User), At: time.Now().UTC()}})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer s3cret" {
+			w.WriteHeader(http.StatusUnauthorized)
+		} else if err := list.Write(w); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	args := nightArgs(t.TempDir(), "--source", src, "--erasures", server.URL+"/admin/v1/erasures")
+	if o := trainjob(t, args...); o.code != exitFailed || !strings.Contains(o.errors, "401") {
+		t.Errorf("without the key: exit code %d\n%s", o.code, o.errors)
+	}
+	o := must(t, append(args, "--erasures-key-file", key)...).last(t)
+	if g := o["gathered"].(map[string]any); g["erased_users"] != 1.0 {
+		t.Errorf("gathered %v", g)
 	}
 }

@@ -100,7 +100,8 @@ type windower interface {
 	Window(ctx context.Context, from, to time.Time, fn func(event.Event) error) error
 }
 
-// windowSource is a part of a log.
+// windowSource is a part of a log. Its name must be the same when an interrupted
+// night is gone on with: how long the window is, not when it begins.
 type windowSource struct {
 	name     string
 	log      windower
@@ -108,9 +109,7 @@ type windowSource struct {
 }
 
 // Name implements train.Source.
-func (s windowSource) Name() string {
-	return fmt.Sprintf("%s from %s to %s", s.name, s.from.UTC().Format(time.RFC3339), s.to.UTC().Format(time.RFC3339))
-}
+func (s windowSource) Name() string { return s.name }
 
 // Gather implements train.Source.
 func (s windowSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -149,8 +150,12 @@ var given struct {
 	ports map[int]bool
 }
 
-// FreePorts returns n different loopback ports that nobody listens on. Another process may take one before it is used;
-// whoever starts a server tries again with others then.
+// Ports that are given out lie below those that systems hand to outgoing connections (32768 and up on Linux, 49152 and up
+// elsewhere): among these, some connection would take one before its server is up.
+const firstPort, lastPort = 12_000, 32_000
+
+// FreePorts returns n different loopback ports that nobody listens on. Another process that also looks may take one before
+// it is used; whoever starts a server tries again with others then.
 func FreePorts(n int) ([]int, error) {
 	given.Lock()
 	defer given.Unlock()
@@ -158,17 +163,23 @@ func FreePorts(n int) ([]int, error) {
 		given.ports = map[int]bool{}
 	}
 	var ports []int
-	for len(ports) < n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 * (n + 1) {
+		if len(ports) == n {
+			return ports, nil
+		}
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		if given.ports[port] {
+			continue
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
+			continue // taken
+		}
+		if err := ln.Close(); err != nil {
 			return nil, fmt.Errorf("look for a free port: %w", err)
 		}
-		defer ln.Close() // held until all are found, so that they differ
-		port := ln.Addr().(*net.TCPAddr).Port
-		if !given.ports[port] {
-			given.ports[port] = true
-			ports = append(ports, port)
-		}
+		given.ports[port] = true
+		ports = append(ports, port)
 	}
-	return ports, nil
+	return nil, fmt.Errorf("look for %d free ports between %d and %d: there are too few", n, firstPort, lastPort)
 }

@@ -1,6 +1,8 @@
 package redisstore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -198,10 +200,13 @@ func (a *appender) read(ctx context.Context, open []*change) (same bool, err err
 // round plans and writes all changes once and returns those that another writer has overtaken. Faults of single users go
 // to faults; an error ends the append.
 func (a *appender) round(ctx context.Context, open []*change, faults *[]error) ([]*change, error) {
-	var planned []*change
+	var planned, overtaken []*change
 	now := a.s.opts.Now()
 	for _, c := range open {
-		if err := a.plan(ctx, c, now); err != nil {
+		if err := a.plan(ctx, c, now); errors.Is(err, errOvertaken) {
+			overtaken = append(overtaken, c)
+			continue
+		} else if err != nil {
 			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewerFormat) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 				return nil, err
 			}
@@ -213,7 +218,6 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 	if err := a.write(ctx, planned); err != nil {
 		return nil, err
 	}
-	var overtaken []*change
 	for _, c := range planned {
 		if c.args == nil {
 			a.count(c)
@@ -259,7 +263,7 @@ func (a *appender) plan(ctx context.Context, c *change, now time.Time) error {
 	for i := range c.rows {
 		in[i] = c.rows[i].entry
 	}
-	sealed := sealedReader{s: a.s, ctx: ctx, key: a.s.keys.sealed(c.key)}
+	sealed := sealedReader{s: a.s, ctx: ctx, key: c.key, head: head}
 	edit, result, err := a.editor.Apply(head, &sealed, in, now)
 	if err != nil {
 		return err
@@ -364,11 +368,16 @@ func (a *appender) writeAndWait(ctx context.Context, planned []*change) error {
 	return errors.Join(faults...)
 }
 
-// sealedReader is store.Sealed for one user. It reads all sealed chunks when the first is needed.
+// errOvertaken: the history has changed since its head was read, so nothing can be planned on it.
+var errOvertaken = errors.New("another writer was faster")
+
+// sealedReader is store.Sealed for one user. It reads all sealed chunks when the first is needed, and the head with them:
+// chunks of another moment than the head's would look like corruption.
 type sealedReader struct {
 	s        *Store
 	ctx      context.Context //nolint:containedctx // store.Sealed has no room for it, and the reader outlives nothing
-	key      string
+	key      string          // of the head
+	head     []byte          // as it was read before
 	loaded   bool
 	revision string
 	chunks   []store.Record
@@ -377,7 +386,15 @@ type sealedReader struct {
 // Cover implements store.Sealed.
 func (r *sealedReader) Cover(key []byte) (chunkKey, value, next []byte, err error) {
 	if !r.loaded {
-		all, err := r.s.client.HGetAll(r.ctx, r.key).Result()
+		p := r.s.client.TxPipeline()
+		head, chunks := p.Get(r.ctx, r.key), p.HGetAll(r.ctx, r.s.keys.sealed(r.key))
+		if err := exec(r.ctx, p); err != nil {
+			return nil, nil, nil, fmt.Errorf("read older chunks: %w", err)
+		}
+		if now, err := found(head); err != nil || !bytes.Equal(now, r.head) {
+			return nil, nil, nil, cmp.Or(err, errOvertaken)
+		}
+		all, err := chunks.Result()
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("read older chunks: %w", err)
 		}

@@ -1,0 +1,88 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"seqrec/internal/registry"
+)
+
+const wholeState = `{"format":1,"night":"n","identity":"i","begun":"2026-11-25T02:15:00Z","warm":"v","gathered":{"events":7,"sha256":"x"}}`
+
+func TestNightState(t *testing.T) {
+	tests := []struct {
+		name, text string
+		whole      bool
+	}{
+		{"whole", wholeState, true},
+		{"cut short", wholeState[:40], false},
+		{"another file", `[1]`, false},
+		{"another format", `{"format":2,"night":"n","identity":"i","begun":"2026-11-25T02:15:00Z"}`, false},
+		{"no night", `{"format":1,"identity":"i","begun":"2026-11-25T02:15:00Z"}`, false},
+		{"no time", `{"format":1,"night":"n","identity":"i"}`, false},
+		{"empty", ``, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), nightStateFile)
+			for name, text := range map[string]string{path: tt.text, path + ".tmp-123": "left by a kill"} {
+				if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := readNight(path)
+			if (err == nil) != tt.whole || (s != nil) != tt.whole || tt.whole && (s.Gathered.Events != 7 || s.Warm != "v") {
+				t.Errorf("read %+v, %v", s, err)
+			}
+			if left, _ := filepath.Glob(path + ".tmp-*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+	if s, err := readNight(filepath.Join(t.TempDir(), nightStateFile)); s != nil || err != nil {
+		t.Errorf("no file: %+v, %v", s, err)
+	}
+}
+
+func TestSummaryOfManifest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		metrics string
+		whole   bool
+	}{
+		"passed":    {`{"ndcg@10":{"mean":0.25},"gate":{"passed":true}}`, true},
+		"refused":   {`{"gate":{"passed":false,"reasons":["worse"]}}`, true},
+		"no reason": {`{"gate":{"passed":false}}`, false},
+		"no gate":   {`{"ndcg@10":{"mean":0.25}}`, false},
+		"not JSON":  {`{`, false},
+	} {
+		s, err := summaryOf(&registry.Manifest{Version: "v", Metrics: json.RawMessage(tt.metrics)})
+		if (err == nil) != tt.whole || tt.whole && s.Version != "v" {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
+func TestNightLocks(t *testing.T) {
+	reg, work := t.TempDir(), filepath.Join(t.TempDir(), "made", "here")
+	unlock, err := lockNights(reg, work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, folders := range map[string][2]string{"registry": {reg, t.TempDir()}, "work": {t.TempDir(), work}, "both": {reg, work}} {
+		if _, err := lockNights(folders[0], folders[1]); !errors.Is(err, ErrRunning) {
+			t.Errorf("%s: error %v, want ErrRunning", name, err)
+		}
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if unlock, err = lockNights(reg, reg); err != nil { // one folder for both is locked once
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
