@@ -6,10 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"seqrec/internal/event"
@@ -24,7 +21,7 @@ const storeHelp = "a folder, or redis://USER@HOST:PORT[,HOST:PORT...]/DB?prefix=
 // openNamed opens the store that a folder or URL names. A folder must exist
 // unless it may be made.
 func openNamed(ctx context.Context, name string, make bool) (store.Store, error) {
-	if !strings.HasPrefix(name, "redis://") && !strings.HasPrefix(name, "rediss://") {
+	if !redisstore.IsURL(name) {
 		if _, err := os.Stat(name); err != nil && !make {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
@@ -34,11 +31,7 @@ func openNamed(ctx context.Context, name string, make bool) (store.Store, error)
 		}
 		return s, nil
 	}
-	cfg, err := parseRedisURL(name)
-	if err != nil {
-		return nil, err
-	}
-	opts, err := cfg.redis()
+	opts, err := redisstore.ParseURL(name)
 	if err != nil {
 		return nil, err
 	}
@@ -50,64 +43,6 @@ func openNamed(ctx context.Context, name string, make bool) (store.Store, error)
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-// parseRedisURL reads the URL form of the settings of Redis.
-func parseRedisURL(name string) (*Config, error) {
-	// A URL has one host: the others are cut out of it.
-	scheme, rest, _ := strings.Cut(name, "://")
-	authority, path := rest, ""
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		authority, path = rest[:i], rest[i:]
-	}
-	hosts := strings.Split(authority[strings.LastIndex(authority, "@")+1:], ",")
-	u, err := url.Parse(scheme + "://" + strings.TrimSuffix(authority, strings.Join(hosts, ",")) + hosts[0] + path)
-	if err != nil || u.Host == "" {
-		return nil, errors.New("a Redis is named like redis://127.0.0.1:6379/0?prefix=sr") // the text may hold a password
-	}
-	c := &Config{}
-	r := &c.Redis
-	r.Addresses, r.TLS = hosts, u.Scheme == "rediss"
-	if u.User != nil {
-		r.Username = u.User.Username()
-		r.Password, _ = u.User.Password()
-	}
-	var faults []error
-	fault := func(key string, err error) {
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s in the URL of a Redis: %w", key, err))
-		}
-	}
-	if path := strings.Trim(u.Path, "/"); path != "" {
-		r.DB, err = strconv.Atoi(path)
-		fault("database", err)
-	}
-	for key, values := range u.Query() {
-		value, err := values[len(values)-1], error(nil)
-		switch key {
-		case "prefix":
-			r.Prefix = value
-		case "password_file":
-			r.PasswordFile = value
-		case "ca":
-			r.CA = value
-		case "master_name":
-			r.MasterName = value
-		case "cluster":
-			r.Cluster, err = strconv.ParseBool(value)
-		case "cap":
-			r.Cap, err = strconv.Atoi(value)
-		case "ttl":
-			r.TTL, err = time.ParseDuration(value)
-		default:
-			err = errors.New("there is no such setting")
-		}
-		fault(key, err)
-	}
-	if r.CA != "" && !r.TLS {
-		fault("ca", errors.New("needs rediss://"))
-	}
-	return c, errors.Join(faults...)
 }
 
 type copyCmd struct {

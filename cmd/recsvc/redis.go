@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -57,23 +54,15 @@ func (c *Config) redis() (redisstore.Options, error) {
 		if f.file == "" {
 			continue
 		}
-		data, err := os.ReadFile(f.file)
-		if err != nil {
+		var err error
+		if *f.into, err = redisstore.ReadPassword(f.file); err != nil {
 			return o, fmt.Errorf("%s: %w", f.key, err)
 		}
-		*f.into = strings.TrimSpace(string(data))
 	}
 	if r.TLS {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	if r.CA != "" {
-		pem, err := os.ReadFile(r.CA)
-		if err != nil {
+		var err error
+		if o.TLS, err = redisstore.Trust(r.CA); err != nil {
 			return o, fmt.Errorf("redis.ca: %w", err)
-		}
-		o.TLS.RootCAs = x509.NewCertPool()
-		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return o, fmt.Errorf("redis.ca: %s holds no certificate", r.CA)
 		}
 	}
 	return o, nil

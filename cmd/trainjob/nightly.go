@@ -18,7 +18,7 @@ import (
 // nightlyCmd is the work of a night.
 type nightlyCmd struct {
 	registryFlag
-	Source          []string `help:"Where events are: a file; a folder or bucket of files (DIR, file:///DIR, s3://BUCKET/PREFIX?region=...); a store (pebble:DIR). May be given more than once; an event that several hold counts once." required:"" placeholder:"PLACE"`
+	Source          []string `help:"Where events are: a file; a folder or bucket of files (DIR, file:///DIR, s3://BUCKET/PREFIX?region=...); a store (pebble:DIR, redis://HOST:PORT/DB?prefix=...); a topic (kafka://HOST:PORT/TOPIC?from=720h). May be given more than once; an event that several hold counts once." required:"" placeholder:"PLACE"`
 	Erasures        []string `help:"List of erased users, as GET /admin/v1/erasures gives it: a file or its URL. Their events up to the erasure are left out, whatever the source." placeholder:"FILE"`
 	ErasuresKeyFile string   `help:"File with the API key (scope admin) for --erasures that are URLs." type:"path" placeholder:"FILE"`
 

@@ -21,7 +21,9 @@ import (
 
 	"seqrec/internal/event"
 	"seqrec/internal/features"
+	"seqrec/internal/ingest"
 	"seqrec/internal/registry"
+	"seqrec/internal/services"
 	"seqrec/internal/store"
 	"seqrec/internal/store/pebblestore"
 )
@@ -401,35 +403,73 @@ func TestErasedUsersAreNotLearnedFrom(t *testing.T) {
 	}
 }
 
-// slice is a log in memory.
-type slice []event.Event
-
-// Window implements windower.
-func (s slice) Window(_ context.Context, from, to time.Time, fn func(event.Event) error) error {
-	for _, e := range s {
-		if at := time.UnixMilli(e.Time); !at.Before(from) && at.Before(to) {
-			if err := fn(e); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func TestWindowSource(t *testing.T) {
-	log := slice(worldLog(t, 1))
-	g, err := features.NewGatherer(features.ReadOptions{})
+// TestSharedSources gathers the same events from a real Redis and from a real Kafka, in whole and in windows.
+func TestSharedSources(t *testing.T) {
+	events := worldLog(t, 1)
+	dir := t.TempDir()
+	r, err := services.StartRedis(t.Context(), dir, "redis", services.RedisOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	half := time.UnixMilli(worldLog(t, 0.5)[0].Time)
-	src := windowSource{"a log", log, time.UnixMilli(0), half}
-	if _, err := src.Gather(t.Context(), g); err != nil {
+	defer r.Kill() //nolint:errcheck // it dies with the test at the latest
+	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: dir})
+	if err != nil {
 		t.Fatal(err)
 	}
-	d, got, err := g.Dataset(nil)
-	if err != nil || got.Report.To >= half.UnixMilli() || d.Len() == 0 || src.Name() != "a log" {
-		t.Errorf("%s: %v %+v", src.Name(), err, got)
+	defer k.Kill() //nolint:errcheck // the same
+	fillShared(t, "redis://"+r.Addr+"/0?prefix=night", k.Addresses, events)
+
+	a := &app{ctx: t.Context(), out: io.Discard, err: io.Discard}
+	for place, want := range map[string]int{
+		"redis://" + r.Addr + "/0?prefix=night":               len(events),
+		"kafka://" + k.Addresses[0] + "/interactions":         len(events),
+		"kafka://" + k.Addresses[0] + "/interactions?from=1h": len(events),
+		"kafka://" + k.Addresses[0] + "/interactions?to=1h":   0,
+	} {
+		source, erased, closed, err := (&nightlyCmd{}).sourceOf(a, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := features.NewGatherer(features.ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := source.Gather(t.Context(), g); err != nil {
+			t.Fatalf("%s: %v", place, err)
+		}
+		got := 0
+		if d, _, err := g.Dataset(nil); err == nil {
+			got = d.Len()
+		} else if want > 0 {
+			t.Fatalf("%s: %v", place, err)
+		}
+		if got != want || strings.Contains(source.Name(), "?") || (erased != nil) != strings.HasPrefix(place, "redis") {
+			t.Errorf("%s gave %d events, want %d; erasures %v", source.Name(), got, want, erased)
+		}
+		if err := closed(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// fillShared stores events in a Redis and sends them to a Kafka.
+func fillShared(t *testing.T, redis string, brokers []string, events []event.Event) {
+	t.Helper()
+	s, err := openRedis(t.Context(), redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Append(t.Context(), events)
+	opts := ingest.Options{Brokers: brokers, Topic: "interactions", DeadLetterTopic: "dead", ItemsTopic: "items", Group: "night"}
+	if err := errors.Join(err, s.Close(), ingest.CreateTopics(t.Context(), opts, 3, 1)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ingest.NewProducer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.Produce(t.Context(), events), p.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -448,6 +488,9 @@ func TestNightUsage(t *testing.T) {
 	}{
 		{"no source", nil, exitUsage, "--source"},
 		{"unknown scheme", []string{"--source", "ftp://x"}, exitUsage, "pebble:DIR"},
+		{"a Redis with a setting that is none", []string{"--source", "redis://127.0.0.1:1/0?prefux=a"}, exitUsage, "prefux"},
+		{"no Redis there", []string{"--source", "redis://127.0.0.1:1/0"}, exitFailed, "127.0.0.1:1"},
+		{"a log with a window that is none", []string{"--source", "kafka://127.0.0.1:1/t?from=yesterday&tpyo=1"}, exitUsage, "tpyo"},
 		{"no such folder", []string{"--source", "/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},
 		{"nothing in it", []string{"--source", empty}, exitFailed, "no file of events"},
 		{"no such store", []string{"--source", "pebble:/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},

@@ -1,21 +1,28 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"seqrec/internal/bucket"
 	"seqrec/internal/event"
 	"seqrec/internal/features"
+	"seqrec/internal/ingest"
 	"seqrec/internal/store"
 	"seqrec/internal/store/pebblestore"
+	"seqrec/internal/store/redisstore"
 	"seqrec/internal/train"
 )
 
@@ -32,10 +39,21 @@ func (c *nightlyCmd) sourceOf(a *app, name string) (source train.Source, erased 
 		}
 		erased, err := store.ListErasures(a.ctx, s)
 		return storeSource{name, s}, erased, s.Close, err
+	case redisstore.IsURL(name):
+		s, err := openRedis(a.ctx, name)
+		if err != nil {
+			return nil, nil, nothing, err
+		}
+		erased, err := store.ListErasures(a.ctx, s)
+		shown, _, _ := strings.Cut(name[strings.LastIndex(name, "@")+1:], "?") // what comes before and after may be secret
+		return storeSource{"redis " + strings.TrimPrefix(shown, scheme+"://"), s}, erased, s.Close, err
+	case scheme == "kafka":
+		s, err := c.openLog(a, name, time.Now())
+		return s, nil, nothing, err
 	case scheme == "file" || scheme == "s3" || !bucket.Is(name):
 		return fileSource{name: name, work: c.work(), say: a.say}, nil, nothing, nil
 	}
-	return nil, nil, nothing, fmt.Errorf("%w: source %s: want a path, file:///DIR, s3://BUCKET/PREFIX or pebble:DIR", errUsage, scheme+":...")
+	return nil, nil, nothing, fmt.Errorf("%w: source %s: want a path, file:///DIR, s3://BUCKET/PREFIX, pebble:DIR, redis://HOST:PORT or kafka://HOST:PORT/TOPIC", errUsage, scheme+":...")
 }
 
 // openPebble opens a store that exists: a name mistyped must not make a new one.
@@ -49,6 +67,23 @@ func openPebble(dir string) (*pebblestore.Store, error) {
 		return nil, fmt.Errorf("%w; while recsvc serves from it, read the export of its users instead, or keep the histories in a store that can be shared", err)
 	}
 	return s, err
+}
+
+// openRedis opens a shared store and asks whether it is there.
+func openRedis(ctx context.Context, name string) (*redisstore.Store, error) {
+	opts, err := redisstore.ParseURL(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: source: %w", errUsage, err)
+	}
+	redisstore.LogTo(slog.New(slog.DiscardHandler)) // its client would write to our standard error
+	s, err := redisstore.Open(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
+	}
+	return s, nil
 }
 
 // histories is what a night reads of a store.
@@ -95,28 +130,105 @@ func (s storeSource) Gather(ctx context.Context, to *features.Gatherer) ([]featu
 	return items, err
 }
 
-// windower reads the events of a log that were appended between two moments.
-type windower interface {
-	Window(ctx context.Context, from, to time.Time, fn func(event.Event) error) error
-}
-
-// windowSource is a part of a log. Its name must be the same when an interrupted
-// night is gone on with: how long the window is, not when it begins.
-type windowSource struct {
+// logSource is a window of the events in Kafka. Its name must be the same when an interrupted night goes on, so it holds
+// the window as it was asked for and not as it fell.
+type logSource struct {
 	name     string
-	log      windower
+	opts     ingest.Options
 	from, to time.Time
+	say      func(string, ...any)
 }
 
 // Name implements train.Source.
-func (s windowSource) Name() string { return s.name }
+func (s logSource) Name() string { return s.name }
 
 // Gather implements train.Source.
-func (s windowSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
-	return nil, s.log.Window(ctx, s.from, s.to, func(e event.Event) error {
-		to.Event(e)
-		return nil
-	})
+func (s logSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
+	into := &gathering{to: to}
+	read, err := ingest.Replay(ctx, s.opts, s.from, s.to, into, nil)
+	if err != nil {
+		return nil, err
+	}
+	for reason, n := range read.Bad {
+		s.say("%s: %d records that are no events: %s", s.name, n, reason)
+	}
+	return nil, nil
+}
+
+// gathering lets a gatherer take what is replayed, from several partitions at once.
+type gathering struct {
+	mu sync.Mutex
+	to *features.Gatherer
+}
+
+// Append implements ingest.Appender.
+func (g *gathering) Append(_ context.Context, events []event.Event) (store.Result, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range events {
+		g.to.Event(e)
+	}
+	return store.Result{Accepted: len(events)}, nil
+}
+
+// openLog reads the form in which --source names a part of a topic:
+//
+//	kafka://HOST:PORT[,HOST:PORT...]/TOPIC?from=&to=&sasl=&user=&password_file=&tls=true&ca=
+//
+// from and to are times in RFC 3339 or durations ago.
+func (c *nightlyCmd) openLog(a *app, name string, now time.Time) (logSource, error) {
+	place, query, _ := strings.Cut(strings.TrimPrefix(name, "kafka://"), "?")
+	brokers, topic, _ := strings.Cut(place, "/")
+	s := logSource{opts: ingest.Options{Brokers: strings.Split(brokers, ","), Topic: cmp.Or(topic, "interactions")}, say: a.say}
+	settings, err := url.ParseQuery(query)
+	if err != nil {
+		return s, fmt.Errorf("%w: source kafka://%s: %w", errUsage, place, err)
+	}
+	var faults []error
+	for key, values := range settings {
+		value, err := values[len(values)-1], error(nil)
+		switch key {
+		case "from":
+			s.from, err = moment(value, now)
+		case "to":
+			s.to, err = moment(value, now)
+		case "sasl":
+			s.opts.SASL.Mechanism = value
+		case "user":
+			s.opts.SASL.User = value
+		case "password_file":
+			s.opts.SASL.Password, err = redisstore.ReadPassword(value)
+		case "tls":
+			s.opts.TLS.Enabled, err = strconv.ParseBool(value)
+		case "ca":
+			s.opts.TLS.CA = value
+		default:
+			err = errors.New("there is no such setting")
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, s.opts.Validate())
+	}
+	s.name = fmt.Sprintf("kafka://%s/%s from %s to %s", brokers, s.opts.Topic, cmp.Or(settings.Get("from"), "the oldest"), cmp.Or(settings.Get("to"), "now"))
+	if err := errors.Join(faults...); err != nil {
+		return s, fmt.Errorf("%w: source kafka://%s: %w", errUsage, place, err)
+	}
+	return s, nil
+}
+
+// moment reads a time or a duration ago.
+func moment(text string, now time.Time) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("must be a time such as 2026-01-02T15:04:05Z or a duration such as 24h, is %q", text)
+	}
+	return at, nil
 }
 
 // fileSource is the files of a folder or bucket, or one file.
