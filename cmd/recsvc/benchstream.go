@@ -123,7 +123,7 @@ func (c *benchStreamCmd) speed(ctx context.Context, s *stream) (row, error) {
 		return row{}, err
 	}
 	var from, now time.Time
-	var first, done float64
+	var first, done, cpu float64
 	for done < float64(c.Events) && err == nil {
 		if err = ctx.Err(); err != nil {
 			break
@@ -134,6 +134,7 @@ func (c *benchStreamCmd) speed(ctx context.Context, s *stream) (row, error) {
 			break
 		}
 		done, now = all["recsvc_ingest_records_total"], time.Now()
+		cpu = all["process_cpu_seconds_total"]
 		if from.IsZero() && done > 0 {
 			from, first = now, done
 		}
@@ -143,7 +144,7 @@ func (c *benchStreamCmd) speed(ctx context.Context, s *stream) (row, error) {
 	}
 	seconds := now.Sub(from).Seconds()
 	return row{Name: "stream-eps", Value: (done - first) / max(seconds, 1e-3), unit: "events/s", wanted: "50,000 or more", Detail: map[string]any{
-		"events": c.Events, "users": c.Users, "partitions": streamPartitions, "seconds": seconds, "gomaxprocs": 1, "cores": runtime.NumCPU(), "settings": c.Setting,
+		"events": c.Events, "users": c.Users, "partitions": streamPartitions, "seconds": seconds, "cpu_seconds": cpu, "gomaxprocs": 1, "cores": runtime.NumCPU(), "settings": c.Setting,
 	}}, nil
 }
 

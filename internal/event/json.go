@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,8 +71,13 @@ func parse(data []byte) (Event, []Fault, bool) {
 	return p.event, p.faults, true
 }
 
-// memberNames are the members of an event; the position of a name is its bit in parser.seen.
-var memberNames = [...]string{"user", "item", "kind", "time"}
+// memberNames are the members of an event; the position of a name is its bit in parser.seen. The other two are how they
+// are mostly written and how faults name them, so that a good event costs no memory but its ids.
+var (
+	memberNames    = [...]string{"user", "item", "kind", "time"}
+	memberQuoted   = [...]string{`"user"`, `"item"`, `"kind"`, `"time"`}
+	memberPointers = [...]string{"/user", "/item", "/kind", "/time"}
+)
 
 type parser struct {
 	event  Event
@@ -87,28 +93,29 @@ func (p *parser) fault(pointer, detail string) {
 
 // member takes one member of the object; rawName still has its quotes.
 func (p *parser) member(rawName, value []byte) {
-	name, detail := unquote(rawName)
-	if detail != "" {
-		p.fault("", "has a member whose name "+detail)
-		return
-	}
 	index := -1
-	for i, n := range memberNames {
-		if n == name {
+	for i := range memberQuoted {
+		if string(rawName) == memberQuoted[i] {
 			index = i
 		}
 	}
-	pointer := "/" + escapePointer(name)
-	if index < 0 {
-		p.fault(pointer, "is not a member of an event")
-		return
+	if index < 0 { // unknown, or written with escapes
+		name, detail := unquote(rawName)
+		if detail != "" {
+			p.fault("", "has a member whose name "+detail)
+			return
+		}
+		if index = slices.Index(memberNames[:], name); index < 0 {
+			p.fault("/"+escapePointer(name), "is not a member of an event")
+			return
+		}
 	}
 	if p.seen&(1<<index) != 0 {
-		p.fault(pointer, "is given twice")
+		p.fault(memberPointers[index], "is given twice")
 		return
 	}
 	p.seen |= 1 << index
-	p.set(pointer, name, value)
+	p.set(memberPointers[index], memberNames[index], value)
 }
 
 func (p *parser) set(pointer, name string, value []byte) {
