@@ -179,6 +179,7 @@ func (c *benchRedisCmd) full(ctx context.Context, m *Main) (rows []row, err erro
 // reply is what one paced request met.
 type reply struct {
 	due      time.Time // when it was to be sent
+	sent     time.Time // when it was: later, if all connections were busy
 	end      time.Time
 	status   int // 0 when the connection failed
 	degraded bool
@@ -201,7 +202,7 @@ func summed(replies []reply) *load {
 }
 
 // pacers is the number of connections that paced requests are spread over.
-const pacers = 16
+const pacers = 64
 
 // paced sends predictions by user id at the rate for some time. A request is due whether or not those before it have been
 // answered, as far as there are connections.
@@ -240,6 +241,7 @@ func (c *benchRedisCmd) pacer(ctx context.Context, t target, start time.Time, d 
 			return out, err
 		}
 		body := fmt.Sprintf(`{"user":%q,"k":10}`, benchUser(rng.IntN(users)))
+		r.sent = time.Now()
 		status, err := conn.do(t.request("/v1/predict", "application/json", []byte(body)), 10*time.Second)
 		r.end = time.Now()
 		if err == nil {
@@ -285,7 +287,7 @@ func (c *benchRedisCmd) away(ctx context.Context, m *Main) (rows []row, err erro
 	if err := errors.Join(err, <-loaded); err != nil {
 		return nil, err
 	}
-	var bad, degraded, answered int
+	var bad, degraded, answered, whole int
 	last := back
 	for _, r := range replies {
 		switch {
@@ -293,16 +295,19 @@ func (c *benchRedisCmd) away(ctx context.Context, m *Main) (rows []row, err erro
 			bad++
 		case r.degraded:
 			degraded++
-			if r.due.After(last) {
-				last = r.due
+			if r.end.After(last) {
+				last = r.end
 			}
 		}
-		if r.due.After(stopped) && r.due.Before(back) {
+		if r.sent.After(stopped) && r.end.Before(stopped.Add(c.Away)) {
 			answered++
+			if !r.degraded {
+				whole++
+			}
 		}
 	}
 	detail := map[string]any{
-		"requests": len(replies), "not_2xx": bad, "degraded": degraded, "while_away": answered, "away_s": back.Sub(stopped).Seconds(), "normal_after_s": last.Sub(back).Seconds(), "rate": c.Rate,
+		"requests": len(replies), "not_2xx": bad, "degraded": degraded, "while_away": answered, "not_degraded_while_away": whole, "away_s": back.Sub(stopped).Seconds(), "normal_after_s": last.Sub(back).Seconds(), "rate": c.Rate,
 	}
 	return []row{
 		{Name: "redis-away", Value: float64(bad), unit: "answers that are no 2xx", wanted: "0", Detail: detail},
@@ -315,10 +320,10 @@ func (c *benchRedisCmd) interrupt(ctx context.Context, b *redisBench) (stopped, 
 	if err := sleepUntil(ctx, time.Now().Add(2*time.Second)); err != nil {
 		return stopped, back, err
 	}
-	stopped = time.Now()
 	if err := b.redis.Stop(5 * time.Second); err != nil {
 		return stopped, back, err
 	}
+	stopped = time.Now()
 	if err := sleepUntil(ctx, stopped.Add(c.Away)); err != nil {
 		return stopped, back, err
 	}

@@ -119,7 +119,7 @@ func newClient(o *Options) redis.UniversalClient {
 		Addrs: o.Addrs, MasterName: o.MasterName, DB: o.DB, TLSConfig: o.TLS,
 		Username: o.Username, Password: o.Password, SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
 		DialTimeout: o.DialTimeout, PoolSize: o.PoolSize,
-		DialerRetries: 1, // a call has a deadline, and callers try again
+		DialerRetries: 1, MaxRetries: 1, // a reader should know soon that Redis is away; writers try again
 		// The deadline of the call is the one that counts; these only catch a call without.
 		ContextTimeoutEnabled: true, ReadTimeout: 2 * o.WriteTimeout, WriteTimeout: 2 * o.WriteTimeout,
 		// Nothing that an ACL user would need rights for.
