@@ -26,6 +26,7 @@ type benchStreamCmd struct {
 	Events  int      `default:"1000000" help:"Events to read from Kafka."`
 	Users   int      `default:"20000" help:"Users they are of."`
 	Looks   int      `default:"1000" help:"Events to wait for one by one."`
+	In      string   `enum:"redis,pebble" default:"redis" help:"Store of the histories: a Redis of our own, with its append-only file synced every second, or a folder."`
 	Setting []string `placeholder:"FLAG" help:"More flags for the ingester and the service, such as --setting=--store=ADDRESS."`
 }
 
@@ -37,16 +38,18 @@ func (c benchStreamCmd) Run(ctx context.Context, m *Main) error {
 // streamPartitions is how many partitions the topic of the benchmarks has.
 const streamPartitions = 4
 
-// stream is a real broker of our own with topics, and a folder for a store.
+// stream is a real broker of our own with topics, and a store: a real Redis of our own, or a folder.
 type stream struct {
 	dir    childDir
 	broker *services.Kafka
+	redis  *services.Redis // nil with a folder
 	opts   ingest.Options
 	flags  []string // what children are told
 }
 
-// newStream starts a broker. Close must be called.
-func newStream(ctx context.Context, settings []string) (s *stream, err error) {
+// newStream starts a broker and, unless the store is to be a folder, a Redis whose append-only file is synced as fsync
+// says. Close must be called.
+func newStream(ctx context.Context, in, fsync string, settings []string) (s *stream, err error) {
 	dir, _, err := newChildDir(1)
 	if err != nil {
 		return nil, err
@@ -63,6 +66,12 @@ func newStream(ctx context.Context, settings []string) (s *stream, err error) {
 		"--store", filepath.Join(string(dir), "store"), "--listen-probes=127.0.0.1:0",
 		"--kafka-brokers", s.opts.Brokers[0], "--kafka-session=2s", "--kafka-drain=1s",
 	}, settings...)
+	if in == "redis" {
+		if s.redis, err = services.StartRedis(ctx, string(dir), "redis", services.RedisOptions{AOF: fsync}); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.flags = append(s.flags, "--redis-addresses", s.redis.Addr)
+	}
 	for range 20 { // a broker that has just started may not know itself yet
 		if err = ingest.CreateTopics(ctx, s.opts, streamPartitions, 1); err == nil {
 			return s, nil
@@ -71,8 +80,14 @@ func newStream(ctx context.Context, settings []string) (s *stream, err error) {
 	return nil, errors.Join(err, s.Close())
 }
 
-// Close ends the broker and removes the folder.
-func (s *stream) Close() error { return errors.Join(s.broker.Kill(), os.RemoveAll(string(s.dir))) }
+// Close ends broker and Redis and removes the folder.
+func (s *stream) Close() error {
+	err := s.broker.Kill()
+	if s.redis != nil {
+		err = errors.Join(err, s.redis.Kill())
+	}
+	return errors.Join(err, os.RemoveAll(string(s.dir)))
+}
 
 // streamEvents makes distinct events; each user's times are in no order.
 func streamEvents(n, users int, seed uint64) []event.Event {
@@ -92,7 +107,7 @@ func (c *benchStreamCmd) rows(ctx context.Context, m *Main) (rows []row, err err
 	if c.Events < 1000 || c.Users < 1 || c.Looks < 10 {
 		return nil, errors.New("--events must be at least 1000, --users 1, --looks 10")
 	}
-	s, err := newStream(ctx, c.Setting)
+	s, err := newStream(ctx, c.In, "everysec", c.Setting)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +159,7 @@ func (c *benchStreamCmd) speed(ctx context.Context, s *stream) (row, error) {
 	}
 	seconds := now.Sub(from).Seconds()
 	return row{Name: "stream-eps", Value: (done - first) / max(seconds, 1e-3), unit: "events/s", wanted: "50,000 or more", Detail: map[string]any{
-		"events": c.Events, "users": c.Users, "partitions": streamPartitions, "seconds": seconds, "cpu_seconds": cpu, "gomaxprocs": 1, "cores": runtime.NumCPU(), "settings": c.Setting,
+		"events": c.Events, "users": c.Users, "partitions": streamPartitions, "seconds": seconds, "cpu_seconds": cpu, "gomaxprocs": 1, "cores": runtime.NumCPU(), "store": c.In, "settings": c.Setting,
 	}}, nil
 }
 
@@ -180,7 +195,7 @@ func (c *benchStreamCmd) visible(ctx context.Context, s *stream, p *ingest.Produ
 	slices.Sort(took)
 	at := func(q float64) float64 { return took[min(int(q*float64(len(took))), len(took)-1)] }
 	return row{Name: "visible-p99-ms", Value: at(.99), unit: "ms", wanted: "under 50", Detail: map[string]any{
-		"looks": len(took), "p50": at(.5), "max": took[len(took)-1], "cores": runtime.NumCPU(), "settings": c.Setting,
+		"looks": len(took), "p50": at(.5), "max": took[len(took)-1], "cores": runtime.NumCPU(), "store": c.In, "settings": c.Setting,
 	}}, nil
 }
 

@@ -24,7 +24,8 @@ type benchStreamFaultsCmd struct {
 	Users    int      `default:"20000" help:"Users they are of."`
 	Rate     int      `default:"20000" help:"Events to send a second."`
 	Kills    int      `default:"30" help:"How often to kill -9 the ingester."`
-	Restarts int      `default:"5" help:"How often to kill -9 the broker and start it again."`
+	Restarts int      `default:"5" help:"How often to kill -9 the broker, and how often Redis, and start it again."`
+	In       string   `enum:"redis,pebble" default:"redis" help:"Store of the histories: a Redis of our own, with its append-only file synced at every write, or a folder."`
 	Setting  []string `placeholder:"FLAG" help:"More flags for the ingester, such as --setting=--store=ADDRESS."`
 }
 
@@ -40,7 +41,7 @@ func (c *benchStreamFaultsCmd) rows(ctx context.Context, m *Main) (rows []row, e
 	if c.Events < 1000 || c.Users < 1 || c.Rate < 100 || c.Kills < 0 || c.Restarts < 0 || c.Restarts > c.Kills {
 		return nil, errors.New("--events must be at least 1000, --users 1, --rate 100, --restarts at most --kills")
 	}
-	s, err := newStream(ctx, c.Setting)
+	s, err := newStream(ctx, c.In, "always", c.Setting)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (c *benchStreamFaultsCmd) rows(ctx context.Context, m *Main) (rows []row, e
 		return nil, err
 	}
 	detail := map[string]any{
-		"events": c.Events, "records": found.records, "users": c.Users, "kills": c.Kills, "broker_restarts": c.Restarts, "churn": churn,
+		"events": c.Events, "records": found.records, "users": c.Users, "kills": c.Kills, "broker_restarts": c.Restarts, "store": c.In, "churn": churn,
 		"rate": c.Rate, "partitions": streamPartitions, "seed": c.Seed, "seconds": time.Since(start).Seconds(), "cores": runtime.NumCPU(), "settings": c.Setting,
 	}
 	zero := func(name string, n int) row {
@@ -114,7 +115,13 @@ func (c *benchStreamFaultsCmd) breakAll(ctx context.Context, m *Main, s *stream)
 			return errors.Join(err, child.kill())
 		}
 		time.Sleep(time.Duration(rng.IntN(20_000)) * time.Microsecond) // not at the beat of our looking
-		again := (i+1)*c.Restarts/c.Kills > restarts
+		if s.redis != nil && due(i+2, c.Restarts, c.Kills) {           // the ingester lives and has to wait for it
+			if err := s.restartRedis(ctx); err != nil {
+				return errors.Join(err, child.kill())
+			}
+			note(m.Stderr, "restarted Redis")
+		}
+		again := due(i, c.Restarts, c.Kills)
 		if again && rng.IntN(2) == 0 { // the broker goes while the ingester lives, or when both are gone
 			err = s.restart(ctx)
 			again = false
@@ -130,6 +137,17 @@ func (c *benchStreamFaultsCmd) breakAll(ctx context.Context, m *Main, s *stream)
 		note(m.Stderr, "killed the ingester %d times, restarted the broker %d times", i+1, restarts)
 	}
 	return nil
+}
+
+// due spreads n restarts over kills.
+func due(kill, n, kills int) bool {
+	kill %= kills
+	return (kill+1)*n/kills > kill*n/kills
+}
+
+// restartRedis kills Redis and starts it on its append-only file.
+func (s *stream) restartRedis(ctx context.Context) error {
+	return errors.Join(s.redis.Kill(), s.redis.Start(ctx))
 }
 
 // restart kills the broker and starts it on its data.

@@ -166,6 +166,7 @@ type watcher struct {
 	mu       sync.Mutex
 	fresh    *sync.Cond
 	records  int
+	accepted int // events that were new to the store
 	bad      map[string]int
 	lag      map[int]int64
 	troubles map[string]int
@@ -190,6 +191,7 @@ func (w *watcher) note(fn func()) {
 func (w *watcher) Took(b Batched) {
 	w.note(func() {
 		w.records += b.Records
+		w.accepted += b.Result.Accepted
 		w.lag[b.Partition] = b.Lag
 		for _, reason := range b.Bad {
 			w.bad[reason]++

@@ -82,11 +82,13 @@ func TestSentinelFailover(t *testing.T) {
 	}
 }
 
+// TestClusterFailover has two replicas for each primary, so that one is left to wait for: without waiting, a failover may
+// lose what was acknowledged just before.
 func TestClusterFailover(t *testing.T) {
-	c, err := services.StartRedisCluster(t.Context(), t.TempDir(), 3, 1, services.RedisOptions{})
+	c, err := services.StartRedisCluster(t.Context(), t.TempDir(), 3, 2, services.RedisOptions{})
 	check(t, err)
 	t.Cleanup(func() { check(t, c.Kill()) })
-	failOver(t, Options{Addrs: c.Addrs, Cluster: true}, c.Nodes[1].Kill)
+	failOver(t, Options{Addrs: c.Addrs, Cluster: true, WaitReplicas: 1}, c.Nodes[1].Kill)
 }
 
 // TestWaitReplicas refuses an append that too few replicas have, also when it is sent again and changes nothing.
