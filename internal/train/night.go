@@ -99,8 +99,9 @@ type night struct {
 // report, and promotes it when that was asked for or nothing is in service.
 //
 // When a promotion was asked for and the gate refuses it, or a first version is
-// below the gate's floor, the error wraps ErrRefused and the summary is given too. An interrupted run wraps
-// ErrInterrupted.
+// below the gate's floor, the error wraps ErrRefused and the summary is given too.
+// An interrupted run wraps ErrInterrupted; registry.ErrLocked says that a run of
+// these settings is under way in the working folder.
 func Night(ctx context.Context, plan Plan, opt NightOptions) (s *Summary, err error) {
 	n, err := newNight(plan, opt)
 	if err != nil {
