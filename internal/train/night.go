@@ -120,7 +120,9 @@ type night struct {
 // When a promotion was asked for and the gate refuses it, or a first version is
 // below the gate's floor, the error wraps ErrRefused and the summary is given
 // too; so it is when weights made elsewhere hold what is not a number, of which
-// nothing is published. An interrupted run wraps ErrInterrupted.
+// nothing is published. An interrupted run wraps ErrInterrupted;
+// registry.ErrLocked says that a run of these settings is under way in the
+// working folder.
 func Night(ctx context.Context, plan Plan, opt NightOptions) (s *Summary, err error) {
 	n, err := newNight(plan, opt)
 	if err != nil {
