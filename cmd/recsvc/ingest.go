@@ -146,11 +146,11 @@ func (c replayCmd) Run(ctx context.Context, m *Main) (err error) {
 	cfg := m.conf.Config
 	log := newLogger(&cfg.Log, m.Stderr)
 	now := time.Now()
-	from, err := moment(c.From, now)
+	from, err := ingest.ParseMoment(c.From, now)
 	if err != nil {
 		return fmt.Errorf("--from: %w", err)
 	}
-	to, err := moment(c.To, now)
+	to, err := ingest.ParseMoment(c.To, now)
 	if err != nil {
 		return fmt.Errorf("--to: %w", err)
 	}
@@ -173,21 +173,6 @@ func (c replayCmd) Run(ctx context.Context, m *Main) (err error) {
 	fmt.Fprintf(m.Stdout, "%d records: %d events new, %d held already, %d beyond the cap%s\n",
 		got.Records, got.Accepted, got.Duplicate, got.Dropped, byReason(", bad:", got.Bad))
 	return err
-}
-
-// moment reads a time or a duration ago; empty is the zero time.
-func moment(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return at, fmt.Errorf("must be a time such as 2026-01-02T15:04:05Z or a duration such as 24h, is %q", text)
-	}
-	return at, nil
 }
 
 type replayDeadLettersCmd struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"seqrec/internal/recommend"
 	"seqrec/internal/registry"
+	"seqrec/internal/store"
 )
 
 // TestMain lets the tests start this very program: benchmarks run `serve` in a
@@ -319,5 +322,15 @@ func TestReplaceSection(t *testing.T) {
 		if got := replaceSection(c.page, "t", "## t\nnew\n"); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.page, got, c.want)
 		}
+	}
+}
+
+// TestOversizedItems: items that cannot be stored are named by their place, before anything is stored or produced.
+func TestOversizedItems(t *testing.T) {
+	big := map[string]any{"text": strings.Repeat("x", store.MaxItem)}
+	err := storage{}.PutItems(t.Context(), []recommend.CatalogItem{{ID: "a"}, {ID: "b", Attributes: big}, {ID: "c", Attributes: big}})
+	var wrong *recommend.InvalidError
+	if !errors.As(err, &wrong) || len(wrong.Faults) != 2 || wrong.Faults[0].Pointer != "/items/1" || wrong.Faults[1].Pointer != "/items/2" {
+		t.Errorf("error %v", err)
 	}
 }

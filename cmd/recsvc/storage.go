@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"seqrec/internal/event"
@@ -52,11 +53,29 @@ func receipt(r store.Receipt) recommend.Receipt {
 }
 
 func (s storage) PutItems(ctx context.Context, items []recommend.CatalogItem) error {
-	out := make([]store.Item, len(items))
-	for i, item := range items {
-		out[i] = storedItem(item)
+	out, err := storedItems(items)
+	if err != nil {
+		return err
 	}
 	return translated(s.Store.PutItems(ctx, out))
+}
+
+// storedItems gives the store's form of items, or says of each that cannot be stored what is wrong with it.
+func storedItems(items []recommend.CatalogItem) ([]store.Item, error) {
+	out := make([]store.Item, len(items))
+	var faults []event.Fault
+	for i, item := range items {
+		out[i] = storedItem(item)
+		if _, err := store.EncodeItem(out[i], out[i].Updated); err != nil {
+			faults = append(faults, event.Fault{
+				Pointer: "/items/" + strconv.Itoa(i), Detail: "must not take more than " + strconv.Itoa(store.MaxItem) + " bytes as it is stored",
+			})
+		}
+	}
+	if len(faults) > 0 {
+		return nil, &recommend.InvalidError{Faults: faults}
+	}
+	return out, nil
 }
 
 func storedItem(item recommend.CatalogItem) store.Item {

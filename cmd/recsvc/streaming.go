@@ -92,10 +92,13 @@ type broadcast struct {
 // PutItems shows the items here when it returns, and on the other servers a moment later.
 func (b broadcast) PutItems(ctx context.Context, items []recommend.CatalogItem) error {
 	stamped := make([]recommend.CatalogItem, len(items))
-	records := make([]store.Item, len(items))
 	for i, item := range items {
 		item.Updated = b.now().UnixMilli()
-		stamped[i], records[i] = item, storedItem(item)
+		stamped[i] = item
+	}
+	records, err := storedItems(stamped)
+	if err != nil {
+		return err
 	}
 	if err := b.to.PutItems(ctx, records); err != nil {
 		return unavailable(ctx, err)

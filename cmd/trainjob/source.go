@@ -189,9 +189,9 @@ func (c *nightlyCmd) openLog(a *app, name string, now time.Time) (logSource, err
 		value, err := values[len(values)-1], error(nil)
 		switch key {
 		case "from":
-			s.from, err = moment(value, now)
+			s.from, err = ingest.ParseMoment(value, now)
 		case "to":
-			s.to, err = moment(value, now)
+			s.to, err = ingest.ParseMoment(value, now)
 		case "sasl":
 			s.opts.SASL.Mechanism = value
 		case "user":
@@ -217,18 +217,6 @@ func (c *nightlyCmd) openLog(a *app, name string, now time.Time) (logSource, err
 		return s, fmt.Errorf("%w: source kafka://%s: %w", errUsage, place, err)
 	}
 	return s, nil
-}
-
-// moment reads a time or a duration ago.
-func moment(text string, now time.Time) (time.Time, error) {
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return at, fmt.Errorf("must be a time such as 2026-01-02T15:04:05Z or a duration such as 24h, is %q", text)
-	}
-	return at, nil
 }
 
 // fileSource is the files of a folder or bucket, or one file.

@@ -50,3 +50,18 @@ func (s Start) since(now time.Time) time.Time {
 	}
 	return s.at
 }
+
+// ParseMoment reads a time in RFC 3339 or a duration before now; "" is the zero time.
+func ParseMoment(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("must be a time such as 2026-01-02T15:04:05Z or a duration such as 24h, is %q", text)
+	}
+	return at, nil
+}

@@ -1,4 +1,4 @@
-// Package redisstore is the shared backend of store: histories and items in Redis or Valkey, for any number of
+// Package redisstore is the shared backend of store: histories and items in Redis, for any number of
 // processes. It speaks to one server, to a set watched by sentinels, or to a cluster; needs no modules; and sends no
 // command over keys of more than one slot.
 //
