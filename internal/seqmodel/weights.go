@@ -26,17 +26,20 @@ func Save(w io.Writer, m Model) error {
 	if err != nil {
 		return fmt.Errorf("write weights: %w", err)
 	}
-	var list []safetensors.Tensor
-	dev := m.Params().Device()
-	for _, p := range m.Params().List() {
-		data := make([]float32, p.Val.Len())
-		dev.Download(data, p.Val)
-		list = append(list, safetensors.Tensor{Name: p.Name, Shape: shape(p), Data: data})
-	}
-	if err := safetensors.Write(w, list, map[string]string{configKey: string(config)}); err != nil {
+	if err := safetensors.Write(w, Tensors(m.Params()), map[string]string{configKey: string(config)}); err != nil {
 		return fmt.Errorf("write weights: %w", err)
 	}
 	return nil
+}
+
+// Tensors are all parameters as a safetensors file holds them.
+func Tensors(params *tensor.Params) (list []safetensors.Tensor) {
+	for _, p := range params.List() {
+		data := make([]float32, p.Val.Len())
+		params.Device().Download(data, p.Val)
+		list = append(list, safetensors.Tensor{Name: p.Name, Shape: shape(p), Data: data})
+	}
+	return list
 }
 
 func shape(p *tensor.Param) []int {
@@ -74,23 +77,42 @@ func Load(r io.ReaderAt, size int64) (Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read weights: %w", err)
 	}
-	if err := checkTensors(m, f); err != nil {
-		return nil, fmt.Errorf("read weights: %w", err)
-	}
-	m.Params().Alloc()
-	if err := fillParams(m, f); err != nil {
+	if err := ReadTensors(f, m.Params()); err != nil {
 		return nil, fmt.Errorf("read weights: %w", err)
 	}
 	index(m)
 	return m, nil
 }
 
-// checkTensors refuses a file that does not hold exactly the tensors the model
-// declares, before any memory is taken for them: a config may promise far more
-// than the file holds.
-func checkTensors(m Model, f *safetensors.File) error {
+// ReadTensors gives declared parameters memory and the values of a file. It
+// refuses a file that does not hold exactly the tensors they ask for, and those
+// named beside them, or holds values that are not finite.
+func ReadTensors(f *safetensors.File, params *tensor.Params, beside ...string) error {
+	if err := checkTensors(f, params, beside); err != nil {
+		return err
+	}
+	params.Alloc()
+	for _, p := range params.List() {
+		data, _, err := f.Tensor(p.Name)
+		if err != nil {
+			return err
+		}
+		if err := checkFinite(p.Name, data); err != nil {
+			return err
+		}
+		params.Device().Upload(p.Val, data)
+	}
+	return nil
+}
+
+// checkTensors looks at the names and shapes before any memory is taken for
+// them: a config may promise far more than the file holds.
+func checkTensors(f *safetensors.File, params *tensor.Params, beside []string) error {
 	known := map[string]bool{}
-	for _, p := range m.Params().List() {
+	for _, name := range beside {
+		known[name] = true
+	}
+	for _, p := range params.List() {
 		known[p.Name] = true
 		info, ok := f.Info(p.Name)
 		if !ok {
@@ -103,20 +125,6 @@ func checkTensors(m Model, f *safetensors.File) error {
 	unknown := slices.DeleteFunc(f.Names(), func(name string) bool { return known[name] })
 	if len(unknown) > 0 {
 		return fmt.Errorf("unknown tensors %v", unknown)
-	}
-	return nil
-}
-
-func fillParams(m Model, f *safetensors.File) error {
-	for _, p := range m.Params().List() {
-		data, _, err := f.Tensor(p.Name)
-		if err != nil {
-			return err
-		}
-		if err := checkFinite(p.Name, data); err != nil {
-			return err
-		}
-		m.Params().Device().Upload(p.Val, data)
 	}
 	return nil
 }
