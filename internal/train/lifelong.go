@@ -1,0 +1,264 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"seqrec/internal/eval"
+	"seqrec/internal/features"
+	"seqrec/internal/kernel"
+	"seqrec/internal/seqmodel/lifelong"
+)
+
+// LifelongPlan is everything that decides what a target-aware model becomes,
+// besides the data. The zero value of a field means the default that
+// WithDefaults fills in: the protocol of DARE (arXiv 2410.02604, appendix).
+type LifelongPlan struct {
+	Model     lifelong.Config       `json:"model"`
+	Train     lifelong.TrainConfig  `json:"train"`
+	Slates    features.SlateOptions `json:"slates"`
+	Batch     int                   `json:"batch"`      // rows (candidates) a step; default 2048
+	Epochs    int                   `json:"epochs"`     // default 2
+	EvalEvery int                   `json:"eval_every"` // steps between validations; default 150
+	Seed      uint64                `json:"seed"`       // of the weights and the order of slates
+}
+
+// WithDefaults fills in what is zero.
+func (p LifelongPlan) WithDefaults() LifelongPlan {
+	p.Model, p.Slates = p.Model.WithDefaults(), p.Slates.WithDefaults()
+	p.Train.Seed = p.Seed
+	p.Train = p.Train.WithDefaults()
+	if p.Batch == 0 {
+		p.Batch = 2048
+	}
+	if p.Epochs == 0 {
+		p.Epochs = 2
+	}
+	if p.EvalEvery == 0 {
+		p.EvalEvery = 150
+	}
+	return p
+}
+
+// Validate reports all faults of a complete plan that can be seen without data.
+func (p LifelongPlan) Validate() error {
+	m := p.Model
+	if m.Items == 0 {
+		m.Items = 1 // known with the data, like the categories
+	}
+	if m.Model == "sim-hard" {
+		m.Categories = max(m.Categories, 1)
+	}
+	errs := []error{m.Validate(), p.Train.Validate(), p.Slates.Validate()}
+	if p.Batch < 1 || p.Epochs < 1 || p.EvalEvery < 1 {
+		errs = append(errs, fmt.Errorf("batch %d, epochs %d, eval-every %d: want at least 1 each", p.Batch, p.Epochs, p.EvalEvery))
+	}
+	return errors.Join(errs...)
+}
+
+// Behaviours is a data set as target-aware models read it.
+type Behaviours struct {
+	Data       *features.Dataset
+	Categories features.Codes // by item; one name or fewer is no category at all
+	Kinds      features.Codes // by event; likewise
+}
+
+// configure fills in what the data decides.
+func (b *Behaviours) configure(c lifelong.Config) lifelong.Config {
+	c.Items = b.Data.Vocab.Len()
+	c.Categories, c.Kinds = 0, 0
+	if len(b.Categories.Names) > 2 { // more than "unknown" and one other
+		c.Categories = len(b.Categories.Names)
+	}
+	if len(b.Kinds.Names) > 2 && b.Kinds.Of != nil {
+		c.Kinds = len(b.Kinds.Names)
+	}
+	if b.Data.Times == nil {
+		c.Gaps = false
+	}
+	return c
+}
+
+// Example is a slate with its history of at most n events.
+func (b *Behaviours) Example(s features.Slate, n int) lifelong.Example {
+	first := b.Data.Offsets[s.User]
+	hi := first + int(s.End)
+	lo := max(first, hi-n)
+	e := lifelong.Example{History: lifelong.History{Items: b.Data.Items[lo:hi]}, Candidates: s.Candidates}
+	if b.Data.Times != nil {
+		e.History.Times, e.At = b.Data.Times[lo:hi], b.Data.Times[hi]
+	}
+	if b.Kinds.Of != nil {
+		e.History.Kinds = b.Kinds.Of[lo:hi]
+	}
+	return e
+}
+
+// LifelongProgress tells how a fit is going, after every step.
+type LifelongProgress struct {
+	Step, Steps int     // so far, in all
+	Loss        float64 // of the step
+	ValidAUC    float64 // of the last validation, 0 before the first
+	BestAUC     float64
+}
+
+// LifelongFit is a trained model and how it came about.
+type LifelongFit struct {
+	Model    *lifelong.Model
+	Plan     LifelongPlan // complete
+	BestStep int
+	ValidAUC float64
+	Curve    []ValidPoint
+	Seconds  float64 // of training, validation included
+}
+
+// ValidPoint is the validation AUC after a step.
+type ValidPoint struct {
+	Step int     `json:"step"`
+	AUC  float64 `json:"auc"`
+	Loss float64 `json:"loss"` // mean training loss since the point before
+}
+
+// FitLifelong trains on the training slates and keeps the weights with the best
+// pooled AUC on the validation slates. When ctx ends first its error comes back,
+// with the best so far.
+func FitLifelong(ctx context.Context, plan LifelongPlan, b *Behaviours, split *features.SlateSplit, progress func(LifelongProgress)) (*LifelongFit, error) {
+	plan = plan.WithDefaults()
+	if err := plan.Validate(); err != nil {
+		return nil, err
+	}
+	plan.Model = b.configure(plan.Model)
+	m, err := lifelong.New(plan.Model, b.Categories.Of, plan.Seed)
+	if err != nil {
+		return nil, err
+	}
+	tr, err := lifelong.NewTrainer(m, plan.Train)
+	if err != nil {
+		return nil, err
+	}
+	f := &lifelongLoop{plan: plan, b: b, split: split, model: m, trainer: tr, progress: progress, fit: &LifelongFit{Model: m, Plan: plan, ValidAUC: math.Inf(-1)}}
+	start := time.Now()
+	err = f.run(ctx)
+	f.fit.Seconds = time.Since(start).Seconds()
+	if f.best != nil {
+		copy(m.Params().All().V, f.best)
+	}
+	return f.fit, err
+}
+
+// lifelongLoop is a fit under way.
+type lifelongLoop struct {
+	plan     LifelongPlan
+	b        *Behaviours
+	split    *features.SlateSplit
+	model    *lifelong.Model
+	trainer  *lifelong.Trainer
+	progress func(LifelongProgress)
+	fit      *LifelongFit
+	best     []float32
+	losses   float64
+	since    int
+	valid    float64
+}
+
+func (f *lifelongLoop) run(ctx context.Context) error {
+	train := f.split.Train
+	slates := max(1, f.plan.Batch/(1+f.plan.Slates.Negatives))
+	steps := (len(train) + slates - 1) / slates
+	order := make([]int, len(train))
+	for i := range order {
+		order[i] = i
+	}
+	batch := make([]lifelong.Example, 0, slates)
+	for epoch := range f.plan.Epochs {
+		rng := rand.New(rand.NewPCG(f.plan.Seed, uint64(epoch)))
+		rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for lo := 0; lo < len(order); lo += slates {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("train %s: %w", f.model.Describe(), err)
+			}
+			batch = batch[:0]
+			for _, i := range order[lo:min(lo+slates, len(order))] {
+				batch = append(batch, f.b.Example(train[i], f.plan.Model.Length))
+			}
+			loss, err := f.trainer.Step(batch)
+			if err != nil {
+				return err
+			}
+			f.losses, f.since = f.losses+loss, f.since+1
+			done := f.trainer.Steps()
+			if done%f.plan.EvalEvery == 0 || done == steps*f.plan.Epochs {
+				if err := f.validate(ctx); err != nil {
+					return err
+				}
+			}
+			if f.progress != nil {
+				f.progress(LifelongProgress{Step: done, Steps: steps * f.plan.Epochs, Loss: loss, ValidAUC: f.valid, BestAUC: f.fit.ValidAUC})
+			}
+		}
+	}
+	return nil
+}
+
+func (f *lifelongLoop) validate(ctx context.Context) error {
+	scores, labels, err := ScoreSlates(ctx, f.model, f.b, f.split.Valid, 0)
+	if err != nil {
+		return err
+	}
+	if f.valid, err = eval.AUC(scores, labels); err != nil {
+		return fmt.Errorf("validate %s: %w", f.model.Describe(), err)
+	}
+	step := f.trainer.Steps()
+	f.fit.Curve = append(f.fit.Curve, ValidPoint{step, f.valid, f.losses / float64(f.since)})
+	f.losses, f.since = 0, 0
+	if f.valid > f.fit.ValidAUC {
+		f.fit.ValidAUC, f.fit.BestStep = f.valid, step
+		f.best = append(f.best[:0], f.model.Params().All().V...)
+	}
+	return nil
+}
+
+// scoreGroup is how many slates one scorer packs at a time.
+const scoreGroup = 64
+
+// ScoreSlates scores the candidates of every slate, slate by slate, and says of
+// each whether it is the positive. workers is how many goroutines share the
+// work, 0 for the cores; it does not change the result.
+func ScoreSlates(ctx context.Context, m *lifelong.Model, b *Behaviours, slates []features.Slate, workers int) (scores []float32, labels []bool, err error) {
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	first := make([]int, len(slates)+1)
+	for i, s := range slates {
+		first[i+1] = first[i] + len(s.Candidates)
+		for j := range s.Candidates {
+			labels = append(labels, j == 0)
+		}
+	}
+	scores = make([]float32, len(labels))
+	scorers := make([]*lifelong.Scorer, workers)
+	groups := (len(slates) + scoreGroup - 1) / scoreGroup
+	kernel.Parallel(groups, workers, func(w, g int) {
+		if ctx.Err() != nil {
+			return
+		}
+		if scorers[w] == nil {
+			scorers[w] = m.NewScorer()
+		}
+		lo, hi := g*scoreGroup, min((g+1)*scoreGroup, len(slates))
+		examples := make([]lifelong.Example, 0, hi-lo)
+		for _, s := range slates[lo:hi] {
+			examples = append(examples, b.Example(s, m.Config().Length))
+		}
+		scorers[w].ScoreExamples(scores[first[lo]:first[hi]], examples)
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("score slates: %w", err)
+	}
+	return scores, labels, nil
+}
