@@ -77,3 +77,7 @@ func roughLimit() float64 { return 0 }
 func roughScores(blocks, lines int, items []uint8, query []int8, scale, norm, rest, low, high []float32, q roughQuery) {
 	panic("kernel: no first pass without assembly")
 }
+
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias, bars []float32) {
+	scoreTileGeneric(t, panels, d, queries, keys, bias, bars)
+}
