@@ -172,3 +172,11 @@ func (s *Searcher) measure(h *CodedHistory, query []float32, k int) (border int3
 	}
 	return MaxBits, room
 }
+
+// SignsOf hashes with given projections, planes[i*width:] being the i-th.
+func SignsOf(width int, planes []float32) (*Signs, error) {
+	if width < 1 || len(planes) == 0 || len(planes)%width != 0 || len(planes)/width > MaxBits {
+		return nil, fmt.Errorf("take projections: %d values for width %d, want 1 to %d projections", len(planes), width, MaxBits)
+	}
+	return &Signs{width: width, bits: len(planes) / width, planes: planes}, nil
+}
