@@ -18,6 +18,12 @@
 // users (Efron, 1979). Two models are compared on the same cases by a paired
 // bootstrap, which sees differences that two separate intervals hide.
 //
+// Models that look at one target at a time are judged over rows of a label and a
+// score: [AUC] over all of them, [UserGAUC] and [CategoryAUC] within groups. What
+// their search picks out of a long history is held against what matters in it,
+// known ([SelectionRecall]) or counted ([SelectionNDCG] with [Presence]). Figures
+// of several seeds become one by [OverSeeds].
+//
 // All results depend only on the scores, the cases and the seed: the number of
 // workers and the batch size change nothing.
 package eval

@@ -3,8 +3,10 @@
 //
 // A log is read into a [Dataset] ([Read]: CSV, MovieLens, Amazon, RecBole,
 // NDJSON, Parquet), cut into a [Split] ([LeaveOneOut], [Temporal]) and fed to
-// training as packed batches ([Sampler]) with negatives ([Negatives]). [World]
-// makes a log whose best answers are known.
+// training as packed batches ([Sampler]) with negatives ([Negatives]), or cut into
+// slates ([CutSlates]) for models that look at one item at a time. [World]
+// makes a log whose best answers are known, [LifelongWorld] one of long histories
+// in which the events that matter are known.
 //
 // Users and items are numbered from 0; there is no padding item. Times are Unix
 // milliseconds. Where events of one user share a time, or there is no time, the
