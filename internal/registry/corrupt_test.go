@@ -90,6 +90,10 @@ func TestCorruptions(t *testing.T) {
 		"hash upper case":     {`"sha256": "`, `"sha256": "` + strings.Repeat("A", 64) + `", "x": "`, "for a SHA-256"},
 		"no files":            {`"files": {`, `"files": {}, "old": {`, "no files"},
 		"files a list":        {`"files": {`, `"files": [], "old": {`, ""},
+		"reranker alone":      {`"files": {`, `"reranker": {"blend": 1}, "files": {`, "without the file"},
+		"reranker silent":     {`"files": {`, `"files": {"reranker.safetensors": {"bytes": 1, "sha256": "` + strings.Repeat("0", 64) + `"},`, "without the field reranker"},
+		"reranker wrong":      {`"files": {`, `"reranker": {"blend": -1}, "files": {"reranker.safetensors": {"bytes": 1, "sha256": "` + strings.Repeat("0", 64) + `"},`, "blend is -1"},
+		"reranker a number":   {`"files": {`, `"reranker": 7, "files": {`, "reranker"},
 		"second document":     {"\n}\n", "\n}\n{}\n", "after top-level"},
 	} {
 		cases = append(cases, corruption{name, func(d string) error { return edit(d, true, c.old, c.new) }, ErrCorrupt, manifestFile, c.says, true})

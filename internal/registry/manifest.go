@@ -18,6 +18,7 @@ const FormatVersion = 1
 // Names of the files that the rooms above agree on. A version may hold others.
 const (
 	WeightsFile    = "weights.safetensors"
+	RerankerFile   = "reranker.safetensors"
 	VocabFile      = "vocab.txt"
 	PopularFile    = "popular"
 	ItemsFile      = "items.ndjson"
@@ -56,9 +57,10 @@ type Manifest struct {
 	Revision      string          `json:"revision,omitempty"` // of the source
 	CPU           string          `json:"cpu,omitempty"`      // instruction set that trained it
 	Metrics       json.RawMessage `json:"metrics,omitempty"`
-	Night         string          `json:"night,omitempty"`  // the nightly run that made it
-	Erased        *Erased         `json:"erased,omitempty"` // what the data leaves out; nil when nobody said
-	Files         map[string]File `json:"files"`            // set by Publish; all files but the manifest and its checksum
+	Reranker      *Reranker       `json:"reranker,omitempty"` // how RerankerFile is used; nil when the version has none
+	Night         string          `json:"night,omitempty"`    // the nightly run that made it
+	Erased        *Erased         `json:"erased,omitempty"`   // what the data leaves out; nil when nobody said
+	Files         map[string]File `json:"files"`              // set by Publish; all files but the manifest and its checksum
 }
 
 // Data says what a model was trained on.
@@ -176,6 +178,7 @@ func (m *Manifest) problems() []string {
 	if e := m.Erased; e != nil && (e.SHA256 != m.Files[ErasuresFile].SHA256 || e.Receipts < 0 || e.Users < 0 || e.Events < 0) {
 		add("erased %+v does not fit the file %s", *e, ErasuresFile)
 	}
+	list = append(list, m.rerankerProblems()...)
 	if m.VocabSHA256 != "" && !validSHA256(m.VocabSHA256) {
 		add("vocab_sha256 %q is not a SHA-256", m.VocabSHA256)
 	}
