@@ -78,6 +78,14 @@ func roughScores(blocks, lines int, items []uint8, query []int8, scale, norm, re
 	panic("kernel: no first pass without assembly")
 }
 
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias, bars []float32) {
-	scoreTileGeneric(t, panels, d, queries, keys, bias, bars)
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32) {
+	scoreTileGeneric(t, panels, d, queries, keys, bias)
 }
+
+func placesAtLeast(places *searchPlaces, x []float32, bar float32) int {
+	return placesAtLeastGeneric(places, x, bar)
+}
+
+func countAtLeast(x []float32, bar float32) int { return countAtLeastGeneric(x, bar) }
+
+func countAbove(above *[sortMost]int32, x *[sortMost]float32, n int) { countAboveGeneric(above, x, n) }

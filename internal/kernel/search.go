@@ -35,19 +35,27 @@ type Search struct {
 	queries []float32 // the queries under way, [ceil(n/searchRows)][d][searchRows]
 	numbers []int     // which queries these are, within the group
 	bars    []float32 // what a score must reach, by place in queries
-	passed  []uint64  // [searchGroup][room] of rank
+	passed  []float32 // [searchGroup][room] what reached it, by number
+	names   []int32   // like passed
 	lengths []int     // how many of them there are, by number
 	tile    searchTile
 	keys    []float32 // room for keys that must be expanded
 	sample  []float32 // panels from all over the table
 	bias    []float32 // of the keys under way, then NaN to the end of the panel
+
+	places searchPlaces // of the hits that are being collected
+	kept   searchPlaces // of those that stay
+	few    [sortMost]float32
+	above  [sortMost]int32
+	ranks  []uint64
 }
 
 const (
-	searchRows  = 6       // queries that are scored side by side
-	searchGroup = 504     // queries whose collections are held at the same time
-	searchSpan  = 512     // keys scored before the hits are collected; a multiple of 64
-	searchChunk = 1 << 16 // values of keys that stay in the second cache for all queries
+	searchRows   = 6               // queries that are scored side by side
+	searchGroup  = 504             // queries whose collections are held at the same time
+	searchSpan   = 512             // keys scored before the hits are collected
+	searchChunk  = 1 << 16         // values of keys that stay in the second cache for all queries
+	searchStride = searchSpan + 16 // from one query's scores to the next's
 )
 
 // searchInput is what Run was asked.
@@ -57,7 +65,7 @@ type searchInput struct {
 	keys  KeyPanels
 	bias  []float32
 	names []int32
-	room  int // ranks that a query's collection holds
+	room  int // for what passes, by query
 }
 
 // Run finds the k best keys for each row of X (m×d, d the width of the keys). The
@@ -85,7 +93,7 @@ func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, bias []float32
 	if s.k == 0 {
 		return
 	}
-	in := &searchInput{x: x, ldx: ldx, keys: keys, bias: bias, names: names, room: 2*s.k + searchSpan}
+	in := &searchInput{x: x, ldx: ldx, keys: keys, bias: bias, names: names, room: (2*s.k+PanelWidth-1)/PanelWidth*PanelWidth + searchSpan}
 	for lo := 0; lo < m; lo += searchGroup {
 		s.group(in, lo, min(m, lo+searchGroup))
 	}
@@ -101,6 +109,7 @@ func (s *Search) Best(i int) []Scored {
 func (s *Search) group(in *searchInput, lo, hi int) {
 	s.lengths = resize(s.lengths, hi-lo)
 	s.passed = resize(s.passed, (hi-lo)*in.room)
+	s.names = resize(s.names, (hi-lo)*in.room)
 	s.numbers = s.numbers[:0]
 	for i := range hi - lo {
 		s.numbers = append(s.numbers, i)
@@ -120,8 +129,7 @@ func (s *Search) group(in *searchInput, lo, hi int) {
 		s.scan(in)
 	}
 	for i := range hi - lo {
-		list := s.passed[i*in.room:][:s.lengths[i]]
-		s.counts[lo+i] = sortBest(s.best[(lo+i)*s.k:][:s.k], list)
+		s.counts[lo+i] = s.sortList(s.best[(lo+i)*s.k:][:s.k], s.list(in, i))
 	}
 }
 
@@ -160,7 +168,7 @@ func (s *Search) scan(in *searchInput) {
 		for at := 0; at < len(s.numbers); at += searchRows {
 			for from := lo; from < hi; from += searchSpan {
 				panels := (min(searchSpan, hi-from) + PanelWidth - 1) / PanelWidth
-				s.tile.score(panels, d, s.queries[at*d:], keys[(from-lo)*d:], s.bias[from-lo:], s.bars[at:])
+				s.tile.score(panels, d, s.queries[at*d:], keys[(from-lo)*d:], s.bias[from-lo:])
 				s.collect(in, at, from, panels)
 			}
 		}

@@ -16,7 +16,7 @@ type searchCase struct{ m, n, d, k int }
 // can be held to it to the bit.
 func tileScores(panels *Panels, q, bias []float32) []float32 {
 	n, d := panels.Rows(), panels.Width()
-	queries, bars := make([]float32, d*searchRows), make([]float32, searchRows)
+	queries := make([]float32, d*searchRows)
 	for p, v := range q {
 		queries[p*searchRows] = v
 	}
@@ -25,8 +25,8 @@ func tileScores(panels *Panels, q, bias []float32) []float32 {
 	for lo := 0; lo < n; lo += PanelWidth {
 		lent := make([]float32, PanelWidth)
 		copy(lent, bias[lo:])
-		tile.score(1, d, queries, panels.Lend(lo, min(n, lo+PanelWidth), nil), lent, bars)
-		scores = append(scores, tile.scores[:min(PanelWidth, n-lo)]...)
+		tile.score(1, d, queries, panels.Lend(lo, min(n, lo+PanelWidth), nil), lent)
+		scores = append(scores, tile.row(0, min(PanelWidth, n-lo))...)
 	}
 	return scores
 }
