@@ -20,12 +20,13 @@ type Searcher struct {
 	hits   []Hit
 	ends   []int // of each query's hits
 
-	bias  []float32   // by slot: the largest bias of its events
-	best  []int32     // by slot: the newest event with that bias, -1 for none
-	names []int32     // by slot: how many events ago that was
-	top   kernel.TopK // of events, named like slots
-	found []kernel.Scored
-	codes hamming
+	bias   []float32 // by slot: the largest bias of its events, NaN if none can be found
+	second []float32 // by slot: the largest of the others
+	best   []int32   // by slot: the newest event with the largest bias
+	names  []int32   // by slot: how many events came after that
+	top    kernel.TopK
+	found  []kernel.Scored
+	codes  hamming
 }
 
 // Search finds for each query the k events with the best scores:
@@ -37,14 +38,15 @@ type Searcher struct {
 // DARE (2410.02604): whatever scale the scores have belongs into the queries.
 //
 // An event is never found if its item is unknown, its score is NaN, or its bias is
-// NaN or +Inf. The score of a key that meets a query depends on these two alone, not
-// on what else is searched.
+// NaN or +Inf.
 //
 // The search goes over distinct items, each with the largest bias of its events, and
 // then over the events of the k best. That is exact: an event of any other item
-// scores no more than the best event of its own item, which comes after the best
-// events of k items. Where scores are equal the newer event comes first, on both
-// levels.
+// comes after the best event of its own item, which comes after the best events of k
+// items. Where scores are equal the newer event comes first, on both levels. To make
+// this hold to the last bit, the score of an item's other events is
+//
+//	score(best event) + (bias[event] - bias[best event])
 func (s *Searcher) Search(h *History, queries, bias []float32, k int) {
 	count := rows(queries, h.Width())
 	s.prepare(h, bias)
@@ -72,30 +74,30 @@ func (s *Searcher) begin() {
 	s.ends = append(s.ends[:0], 0)
 }
 
-// prepare finds the best event of each slot.
+// prepare finds the best events of each slot. Where none can be found, the NaN of
+// the bias keeps the slot out.
 func (s *Searcher) prepare(h *History, bias []float32) {
 	checkBias(h, bias)
-	s.bias = resize(s.bias, h.Items())
-	s.best = resize(s.best, h.Items())
-	s.names = resize(s.names, h.Items())
-	for slot := range s.best {
-		s.bias[slot], s.best[slot] = float32(math.NaN()), -1
+	s.bias, s.second = resize(s.bias, h.Items()), resize(s.second, h.Items())
+	s.best, s.names = resize(s.best, h.Items()), resize(s.names, h.Items())
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for slot := range s.bias {
+		s.bias[slot], s.second[slot], s.best[slot] = -inf, -inf, -1
 	}
 	for event, slot := range h.slotOf {
 		if slot < 0 {
 			continue
 		}
-		b := biasOf(bias, int32(event))
-		if b != b {
-			continue
-		}
-		if s.best[slot] < 0 || b >= s.bias[slot] {
-			s.bias[slot], s.best[slot] = b, int32(event)
+		if b := biasOf(bias, int32(event)); b >= s.bias[slot] {
+			s.second[slot], s.bias[slot], s.best[slot] = s.bias[slot], b, int32(event)
+		} else if b > s.second[slot] {
+			s.second[slot] = b
 		}
 	}
 	for slot, event := range s.best {
-		// A slot without an event that can be found has a NaN for its bias, so its
-		// name is never seen.
+		if event < 0 {
+			s.bias[slot] = nan
+		}
 		s.names[slot] = int32(h.Events()) - 1 - event
 	}
 }
@@ -118,21 +120,66 @@ func biasOf(bias []float32, event int32) float32 {
 	return b
 }
 
-// spread turns the best slots of a query into its best events.
+// spread turns the best slots of a query into its best events: those of the slots,
+// which are in order, merged with the other events that reach the k-th of them.
 func (s *Searcher) spread(h *History, bias []float32, slots []kernel.Scored, k int) {
+	bar := float32(math.Inf(-1))
+	if len(slots) == k && k > 0 {
+		bar = slots[k-1].Score
+	}
 	s.top.Reset(min(k, h.Events()))
-	last := int32(h.Events() - 1)
 	for _, found := range slots {
-		slot := h.slotOf[last-found.Item]
-		for event := h.newest[slot]; event >= 0; event = h.previous[event] {
-			score := [1]float32{found.Score}
-			if b := biasOf(bias, event); b != s.bias[slot] {
-				score[0] += b - s.bias[slot]
-			}
+		s.others(h, bias, found, bar)
+	}
+	last := int32(h.Events() - 1)
+	if s.top.Len() == 0 {
+		for _, e := range slots {
+			s.hits = append(s.hits, Hit{last - e.Item, e.Score})
+		}
+		s.ends = append(s.ends, len(s.hits))
+		return
+	}
+	s.found = s.top.Sorted(s.found)
+	s.merge(slots, s.found, k, last)
+}
+
+// others offers the events of a slot to s.top, except the best of them.
+func (s *Searcher) others(h *History, bias []float32, found kernel.Scored, bar float32) {
+	last := int32(h.Events() - 1)
+	slot := h.slotOf[last-found.Item]
+	if found.Score+(s.second[slot]-s.bias[slot]) < bar {
+		return
+	}
+	for event := h.newest[slot]; event >= 0; event = h.previous[event] {
+		if event == s.best[slot] {
+			continue
+		}
+		score := [1]float32{found.Score}
+		if b := biasOf(bias, event); b != s.bias[slot] {
+			score[0] += b - s.bias[slot]
+		}
+		if score[0] >= bar {
 			s.top.Scan(score[:], last-event, nil)
 		}
 	}
-	s.keep(last)
+}
+
+// merge ends a query's hits with the k best of two lists that are in order.
+func (s *Searcher) merge(a, b []kernel.Scored, k int, last int32) {
+	for n := 0; n < k && len(a)+len(b) > 0; n++ {
+		from := &a
+		if len(a) == 0 || len(b) > 0 && before(b[0], a[0]) {
+			from = &b
+		}
+		s.hits = append(s.hits, Hit{last - (*from)[0].Item, (*from)[0].Score})
+		*from = (*from)[1:]
+	}
+	s.ends = append(s.ends, len(s.hits))
+}
+
+// before orders by score, then by the name, which is the age.
+func before(a, b kernel.Scored) bool {
+	return a.Score > b.Score || a.Score == b.Score && a.Item < b.Item
 }
 
 // keep ends a query's hits with what is in s.top.
