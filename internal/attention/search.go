@@ -2,6 +2,7 @@ package attention
 
 import (
 	"math"
+	"slices"
 
 	"seqrec/internal/kernel"
 )
@@ -20,13 +21,17 @@ type Searcher struct {
 	hits   []Hit
 	ends   []int // of each query's hits
 
-	bias   []float32 // by slot: the largest bias of its events, NaN if none can be found
-	second []float32 // by slot: the largest of the others
-	best   []int32   // by slot: the newest event with the largest bias
-	names  []int32   // by slot: how many events came after that
-	top    kernel.TopK
-	found  []kernel.Scored
-	codes  hamming
+	bias   []float32     // by slot: the largest bias of its events, NaN if none can be found
+	second []float32     // by slot: the largest of the others
+	best   []int32       // by slot: the newest event with the largest bias
+	names  []int32       // by slot: how many events came after that
+	behind []float32     // by event: its bias less that of its slot, NaN if it cannot be found
+	reach  int           // how many slots a query is likely to need
+	more   []kernel.Rank // a query's events that are not the best of their slots
+
+	top   kernel.TopK // of events, named like slots
+	found []kernel.Scored
+	codes hamming
 }
 
 // Search finds for each query the k events with the best scores:
@@ -53,7 +58,7 @@ func (s *Searcher) Search(h *History, queries, bias []float32, k int) {
 	s.search.Run(count, queries, h.Width(), h.keys, s.bias, s.names, k)
 	s.begin()
 	for i := range count {
-		s.spread(h, bias, s.search.Best(i), k)
+		s.spread(h, s.search.Best(i), k)
 	}
 }
 
@@ -94,6 +99,13 @@ func (s *Searcher) prepare(h *History, bias []float32) {
 			s.second[slot] = b
 		}
 	}
+	s.behind = resize(s.behind, h.Events())
+	for event, slot := range h.slotOf {
+		s.behind[event] = 0
+		if b := biasOf(bias, int32(event)); slot >= 0 && b != s.bias[slot] {
+			s.behind[event] = b - s.bias[slot]
+		}
+	}
 	for slot, event := range s.best {
 		if event < 0 {
 			s.bias[slot] = nan
@@ -121,65 +133,87 @@ func biasOf(bias []float32, event int32) float32 {
 }
 
 // spread turns the best slots of a query into its best events: those of the slots,
-// which are in order, merged with the other events that reach the k-th of them.
-func (s *Searcher) spread(h *History, bias []float32, slots []kernel.Scored, k int) {
-	bar := float32(math.Inf(-1))
-	if len(slots) == k && k > 0 {
-		bar = slots[k-1].Score
-	}
-	s.top.Reset(min(k, h.Events()))
-	for _, found := range slots {
-		s.others(h, bias, found, bar)
-	}
-	last := int32(h.Events() - 1)
-	if s.top.Len() == 0 {
-		for _, e := range slots {
-			s.hits = append(s.hits, Hit{last - e.Item, e.Score})
+// which are in order, merged with their other events. Where items repeat, the k best
+// events lie in the first few slots, about as many as for the query before: where
+// these hold k events that reach the last slot's best, later slots can add none.
+func (s *Searcher) spread(h *History, slots []kernel.Scored, k int) {
+	s.more = s.more[:0]
+	if len(slots) > 0 && h.Events() > h.Items() {
+		reach := reachOf(slots, s.reach)
+		s.others(h, slots[:reach], slots[reach-1].Score, k)
+		if reach+len(s.more) < k {
+			bar := slots[len(slots)-1].Score
+			if len(slots) < k {
+				bar = float32(math.Inf(-1)) // there are no other slots
+			}
+			s.others(h, slots, bar, k)
 		}
-		s.ends = append(s.ends, len(s.hits))
-		return
 	}
-	s.found = s.top.Sorted(s.found)
-	s.merge(slots, s.found, k, last)
+	slices.Sort(s.more)
+	used := s.merge(slots, k, int32(h.Events()-1))
+	s.reach = used + used/8 + 8
 }
 
-// others offers the events of a slot to s.top, except the best of them.
-func (s *Searcher) others(h *History, bias []float32, found kernel.Scored, bar float32) {
+// reachOf returns about as many slots as wanted, and all whose scores equal the last.
+func reachOf(slots []kernel.Scored, want int) int {
+	reach := max(1, min(want, len(slots)))
+	for reach < len(slots) && slots[reach].Score == slots[reach-1].Score {
+		reach++
+	}
+	return reach
+}
+
+// others collects in s.more the events of the slots that reach the bar, except the
+// best of each slot.
+func (s *Searcher) others(h *History, slots []kernel.Scored, bar float32, k int) {
+	s.more = s.more[:0]
+	for _, found := range slots {
+		bar = s.walk(h, found, bar, k)
+	}
+}
+
+// walk adds the events of a slot that reach the bar, except the best of them, to
+// s.more, and returns the bar for the next slot.
+func (s *Searcher) walk(h *History, found kernel.Scored, bar float32, k int) float32 {
 	last := int32(h.Events() - 1)
 	slot := h.slotOf[last-found.Item]
 	if found.Score+(s.second[slot]-s.bias[slot]) < bar {
-		return
+		return bar
 	}
 	for event := h.newest[slot]; event >= 0; event = h.previous[event] {
-		if event == s.best[slot] {
+		score := found.Score + s.behind[event]
+		if !(score >= bar) || event == s.best[slot] {
 			continue
 		}
-		score := [1]float32{found.Score}
-		if b := biasOf(bias, event); b != s.bias[slot] {
-			score[0] += b - s.bias[slot]
-		}
-		if score[0] >= bar {
-			s.top.Scan(score[:], last-event, nil)
+		s.more = append(s.more, kernel.Scored{Item: last - event, Score: score}.Rank())
+		if len(s.more) >= 4*k {
+			slices.Sort(s.more)
+			s.more = append(s.more[:0], s.more[len(s.more)-k:]...)
+			bar = s.more[0].Scored().Score
 		}
 	}
+	return bar
 }
 
-// merge ends a query's hits with the k best of two lists that are in order.
-func (s *Searcher) merge(a, b []kernel.Scored, k int, last int32) {
-	for n := 0; n < k && len(a)+len(b) > 0; n++ {
-		from := &a
-		if len(a) == 0 || len(b) > 0 && before(b[0], a[0]) {
-			from = &b
+// merge ends a query's hits with the k best of the slots, best first, and of s.more,
+// best last. It returns how many of them are slots.
+func (s *Searcher) merge(slots []kernel.Scored, k int, last int32) (used int) {
+	more := s.more
+	for n := 0; n < k && len(slots)+len(more) > 0; n++ {
+		var next kernel.Scored
+		if len(more) > 0 {
+			next = more[len(more)-1].Scored()
 		}
-		s.hits = append(s.hits, Hit{last - (*from)[0].Item, (*from)[0].Score})
-		*from = (*from)[1:]
+		if len(more) == 0 || len(slots) > 0 && slots[0].Rank() > next.Rank() {
+			next, slots = slots[0], slots[1:]
+			used++
+		} else {
+			more = more[:len(more)-1]
+		}
+		s.hits = append(s.hits, Hit{last - next.Item, next.Score})
 	}
 	s.ends = append(s.ends, len(s.hits))
-}
-
-// before orders by score, then by the name, which is the age.
-func before(a, b kernel.Scored) bool {
-	return a.Score > b.Score || a.Score == b.Score && a.Item < b.Item
+	return used
 }
 
 // keep ends a query's hits with what is in s.top.

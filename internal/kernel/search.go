@@ -47,7 +47,7 @@ type Search struct {
 	kept   searchPlaces // of those that stay
 	few    [sortMost]float32
 	above  [sortMost]int32
-	ranks  []uint64
+	ranks  []Rank
 }
 
 const (
