@@ -54,7 +54,7 @@ func (s *Signs) Code(dst []uint64, x []float32) {
 }
 
 // CodedHistory is a History with a code for each distinct item, for the search of
-// ETA.
+// ETA. It grows by its own Append only.
 type CodedHistory struct {
 	*History
 	signs *Signs

@@ -47,14 +47,14 @@ type Search struct {
 	kept   searchPlaces // of those that stay
 	few    [sortMost]float32
 	above  [sortMost]int32
-	ranks  []uint64
+	ranks  []Rank
 }
 
 const (
 	searchRows   = 6               // queries that are scored side by side
-	searchGroup  = 504             // queries whose collections are held at the same time
+	searchGroup  = 252             // queries whose collections are held at the same time, in the second cache
 	searchSpan   = 512             // keys scored before the hits are collected
-	searchChunk  = 1 << 16         // values of keys that stay in the second cache for all queries
+	searchChunk  = 1 << 15         // values of keys that stay there too for all of these
 	searchStride = searchSpan + 16 // from one query's scores to the next's
 )
 

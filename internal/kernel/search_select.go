@@ -51,9 +51,10 @@ func (s *Search) keepRanked(l shortlist, k int) float32 {
 	ranks := s.rank(l)
 	selectBest(ranks, k)
 	for i, rank := range ranks[:k] {
-		l.scores[i], l.names[i] = scoreOf(rank), nameOf(rank)
+		e := rank.Scored()
+		l.scores[i], l.names[i] = e.Score, e.Item
 	}
-	return scoreOf(ranks[k-1])
+	return ranks[k-1].Scored().Score
 }
 
 // sortList writes the best of the list to dst, best first, and returns how many.
@@ -69,7 +70,7 @@ func (s *Search) sortList(dst []Scored, l shortlist) int {
 	ranks := s.rank(l)
 	slices.Sort(ranks)
 	for i, rank := range ranks {
-		dst[k-1-i] = Scored{nameOf(rank), scoreOf(rank)}
+		dst[k-1-i] = rank.Scored()
 	}
 	return k
 }
@@ -158,37 +159,17 @@ func countAtLeastGeneric(x []float32, bar float32) int {
 }
 
 // rank returns the list as ranks.
-func (s *Search) rank(l shortlist) []uint64 {
+func (s *Search) rank(l shortlist) []Rank {
 	s.ranks = resize(s.ranks, len(l.scores))
 	for i, score := range l.scores {
-		s.ranks[i] = rankOf(score, l.names[i])
+		s.ranks[i] = Scored{l.names[i], score}.Rank()
 	}
 	return s.ranks
 }
 
-// rankOf is the higher the better: by score, then by the lower name.
-func rankOf(score float32, name int32) uint64 {
-	return uint64(orderOf(score))<<32 | uint64(^uint32(name))
-}
-
-func scoreOf(rank uint64) float32 { return floatOf(uint32(rank >> 32)) }
-
-func nameOf(rank uint64) int32 { return int32(^uint32(rank)) }
-
-// orderOf maps floats to whole numbers in the same order. -0 counts as 0.
-func orderOf(v float32) uint32 {
-	b := math.Float32bits(v + 0)
-	return b ^ (uint32(int32(b)>>31) | 1<<31)
-}
-
-// floatOf is the inverse of orderOf.
-func floatOf(order uint32) float32 {
-	return math.Float32frombits(order ^ (^uint32(int32(order)>>31) | 1<<31))
-}
-
 // selectBest moves the k highest of the ranks, which are all different, to the
 // front and the lowest of those to place k-1. 1 <= k <= len(list).
-func selectBest(list []uint64, k int) {
+func selectBest(list []Rank, k int) {
 	for tries := 2 * bits.Len(uint(len(list))); len(list) > 16 && tries > 0; tries-- {
 		switch place := partition(list); {
 		case place == k-1:
@@ -204,7 +185,7 @@ func selectBest(list []uint64, k int) {
 }
 
 // partition moves the ranks above some pivot before it and returns its place.
-func partition(list []uint64) int {
+func partition(list []Rank) int {
 	a, b, c := list[0], list[len(list)/2], list[len(list)-1]
 	switch middle := max(min(a, b), min(max(a, b), c)); middle {
 	case b:

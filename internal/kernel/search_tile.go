@@ -69,10 +69,7 @@ func (s *Search) collect(in *searchInput, at, first, panels int) {
 		length := s.lengths[i]
 		s.lengths[i] += count
 		to := s.list(in, i)
-		for j, place := range s.places[:count] {
-			to.scores[length+j] = scores[place]
-			to.names[length+j] = in.name(first + int(place))
-		}
+		in.take(shortlist{to.scores[length:], to.names[length:]}, scores, s.places[:count], first)
 	}
 }
 
@@ -91,9 +88,17 @@ func (s *Search) list(in *searchInput, i int) shortlist {
 	return shortlist{s.passed[from : to : from+in.room], s.names[from:to]}
 }
 
-func (in *searchInput) name(u int) int32 {
-	if in.names != nil {
-		return in.names[u]
+// take copies the scores and names of what passed.
+func (in *searchInput) take(to shortlist, scores []float32, places []uint16, first int) {
+	to.scores, to.names = to.scores[:len(places)], to.names[:len(places)]
+	if in.names == nil {
+		for j, place := range places {
+			to.scores[j], to.names[j] = scores[place], int32(first)+int32(place)
+		}
+		return
 	}
-	return int32(u)
+	names := in.names[first:]
+	for j, place := range places {
+		to.scores[j], to.names[j] = scores[place], names[place]
+	}
 }

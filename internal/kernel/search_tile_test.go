@@ -97,17 +97,41 @@ func TestSearchCountAbove(t *testing.T) {
 func TestSelectBest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 7))
 	for n := 1; n < 300; n++ {
-		list := make([]uint64, n)
+		list := make([]Rank, n)
 		for i, v := range rng.Perm(n) {
-			list[i] = uint64(v)
+			list[i] = Rank(v)
 		}
 		if n%3 == 0 {
 			slices.Sort(list)
 		}
 		k := 1 + rng.IntN(n)
 		selectBest(list, k)
-		if list[k-1] != uint64(n-k) || slices.Min(list[:k]) != uint64(n-k) {
+		if list[k-1] != Rank(n-k) || slices.Min(list[:k]) != Rank(n-k) {
 			t.Fatalf("the best %d of %d are %v", k, n, list[:k])
 		}
+	}
+}
+
+// TestRank: the higher rank comes first in a TopK, and gives back what it is of.
+func TestRank(t *testing.T) {
+	inf := float32(math.Inf(1))
+	var all []Scored
+	for _, score := range []float32{-inf, -3e38, -1, -1e-45, 0, 1e-45, 1, 1.5, 3e38, inf} {
+		for _, item := range []int32{0, 1, 77, math.MaxInt32} {
+			all = append(all, Scored{item, score})
+		}
+	}
+	for _, a := range all {
+		if back := a.Rank().Scored(); back != a {
+			t.Errorf("%v comes back as %v", a, back)
+		}
+		for _, b := range all {
+			if got := a.Rank() > b.Rank(); got != a.before(b) {
+				t.Errorf("%v above %v: %t", a, b, got)
+			}
+		}
+	}
+	if zero := float32(math.Copysign(0, -1)); (Scored{3, zero}).Rank() != (Scored{3, 0}).Rank() {
+		t.Error("-0 and 0 differ")
 	}
 }
