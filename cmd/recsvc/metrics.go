@@ -84,10 +84,10 @@ func (o *observer) Predicted(p recommend.Prediction) {
 		o.failed.WithLabelValues(reason(p.Err)).Inc()
 		return
 	}
-	o.stage.WithLabelValues("store").Observe(p.Store.Seconds())
+	o.stage.WithLabelValues("store").Observe(p.Stages.Store.Seconds())
 	if p.Rung == recommend.RungModel {
-		o.stage.WithLabelValues("queue").Observe(p.Queue.Seconds())
-		o.stage.WithLabelValues("rank").Observe(p.Rank.Seconds())
+		o.stage.WithLabelValues("queue").Observe(p.Stages.Queue.Seconds())
+		o.stage.WithLabelValues("rank").Observe(p.Stages.Rank.Seconds())
 		o.score.Observe(float64(p.Best))
 	}
 }
