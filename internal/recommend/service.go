@@ -226,7 +226,9 @@ func (s *Service) settle(ctx context.Context, snap *snapshot, j *job, req *Reque
 		if err := r.run(ctx, req.Explain); err != nil {
 			return Answer{}, err
 		}
-		p.Stages.Rerank = s.cfg.Now().Sub(start)
+		if len(j.out) > 0 {
+			p.Stages.Rerank = s.cfg.Now().Sub(start)
+		}
 		if r.why != "" && req.Strict {
 			return Answer{}, cmp.Or(r.broke, ErrDeadline)
 		}
