@@ -29,6 +29,8 @@ type benchCmd struct {
 	Stream       benchStreamCmd       `cmd:"" help:"Kafka to the store on one core, and how soon an event counts: stream-eps, visible-p99-ms."`
 	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered."`
 
+	Lifelong benchLifelongCmd `cmd:"" help:"Predictions re-ranked against long histories in the embedded store, one client: rerank-p50-ms, rerank-p99-ms."`
+
 	Speed  benchSpeedCmd  `cmd:"" help:"predict and events on a service of our own."`
 	Faults benchFaultsCmd `cmd:"" help:"kill, swap and allocs on services of our own."`
 }

@@ -18,6 +18,7 @@ import (
 	"seqrec/internal/kernel"
 	"seqrec/internal/registry"
 	"seqrec/internal/seqmodel"
+	"seqrec/internal/seqmodel/lifelong"
 )
 
 // The model of the benchmarks: the size that MovieLens-1M asks for.
@@ -28,6 +29,12 @@ const (
 
 // publishBench publishes an untrained model.
 func publishBench(reg *registry.Registry, seed uint64) (version string, err error) {
+	return publishStages(reg, seed, nil)
+}
+
+// publishStages publishes an untrained model with a second stage, unless that is
+// nil.
+func publishStages(reg *registry.Registry, seed uint64, second *lifelong.Model) (version string, err error) {
 	model, err := seqmodel.New(seqmodel.Config{Model: "sasrec", Items: benchItems, Length: benchLength}.WithDefaults(), seed)
 	if err != nil {
 		return "", fmt.Errorf("make model: %w", err)
@@ -42,11 +49,17 @@ func publishBench(reg *registry.Registry, seed uint64) (version string, err erro
 		vocab.Add("item-" + strconv.Itoa(i))
 		counts[i] = int64(benchItems - i)
 	}
-	for name, fill := range map[string]func(io.Writer) error{
+	manifest := registry.Manifest{Name: "bench", Kind: "seqmodel", Items: benchItems, CPU: kernel.Features()}
+	files := map[string]func(io.Writer) error{
 		registry.WeightsFile: func(w io.Writer) error { return seqmodel.Save(w, model) },
 		registry.VocabFile:   func(w io.Writer) error { return features.WriteVocab(w, vocab) },
 		registry.PopularFile: func(w io.Writer) error { return features.WriteCounts(w, counts) },
-	} {
+	}
+	if second != nil {
+		files[registry.RerankerFile] = second.Save
+		manifest.Reranker = &registry.Reranker{Blend: 0.3, Candidates: benchCandidates}
+	}
+	for name, fill := range files {
 		w, err := draft.Create(name)
 		if err != nil {
 			return "", fmt.Errorf("create %s: %w", name, err)
@@ -55,7 +68,7 @@ func publishBench(reg *registry.Registry, seed uint64) (version string, err erro
 			return "", fmt.Errorf("write %s: %w", name, err)
 		}
 	}
-	return draft.Publish(registry.Manifest{Name: "bench", Kind: "seqmodel", Items: benchItems, CPU: kernel.Features()})
+	return draft.Publish(manifest)
 }
 
 // child is a service of our own in another process.

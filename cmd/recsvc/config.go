@@ -69,8 +69,12 @@ type ModelConfig struct {
 	BatchDelay     time.Duration `help:"How long a worker that holds two requests waits for more; a lone one never waits."`
 	Queue          int           `default:"1024" help:"Requests that may wait for a worker."`
 	HistoryTimeout time.Duration `default:"100ms" help:"Longest reading of one stored history."`
-	HistoryLimit   int           `default:"5000" help:"Newest events of a stored history that are read."`
+	HistoryLimit   int           `default:"5000" help:"Newest events of a stored history that retrieval reads and masks."`
 	Reserve        time.Duration `default:"2ms" help:"Part of a deadline kept for the popular items and for writing the answer."`
+
+	RerankCandidates int   `help:"Items retrieved for the second stage; 0 for as many as the version was judged with, 300 where it does not say."`
+	RerankHistory    int   `default:"100000" help:"Newest events of a stored history that the second stage searches."`
+	RerankCacheBytes int64 `default:"268435456" help:"Memory for search states of users kept between requests, in bytes; 1 keeps none."`
 }
 
 // ShadowConfig is about versions that answer copies of predictions.
@@ -164,6 +168,7 @@ func (c *Config) recommend() recommend.Config {
 	return recommend.Config{
 		Workers: c.Model.Workers, MaxBatch: c.Model.MaxBatch, BatchDelay: c.Model.BatchDelay, Queue: c.Model.Queue,
 		HistoryTimeout: c.Model.HistoryTimeout, HistoryLimit: c.Model.HistoryLimit, Reserve: c.Model.Reserve,
+		RerankCandidates: c.Model.RerankCandidates, RerankHistory: c.Model.RerankHistory, RerankCacheBytes: c.Model.RerankCacheBytes,
 		ShadowShare: c.Shadow.Share,
 		Guard: recommend.GuardConfig{
 			Window: c.Guard.Window, Requests: c.Guard.Requests, Failures: c.Guard.Failures, Latency: c.Guard.Latency, Slow: c.Guard.Slow,

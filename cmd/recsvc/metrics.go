@@ -14,7 +14,7 @@ import (
 // observer counts what happens inside recommend; the layer above counts what
 // leaves it.
 type observer struct {
-	stage   *prometheus.HistogramVec // stage: store, queue, rank
+	stage   *prometheus.HistogramVec // stage: store, queue, rank, rerank
 	batch   prometheus.Histogram
 	score   prometheus.Summary
 	failed  *prometheus.CounterVec // reason
@@ -35,7 +35,7 @@ func newObserver(to prometheus.Registerer) (*observer, error) {
 	seconds := []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1}
 	o := &observer{
 		stage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "recsvc", Name: "stage_duration_seconds", Help: "Time of a prediction's stages: reading the history, waiting for a worker, encode with score and top-k.", Buckets: seconds,
+			Namespace: "recsvc", Name: "stage_duration_seconds", Help: "Time of a prediction's stages: reading the history, waiting for a worker, encode with score and top-k, the second stage.", Buckets: seconds,
 		}, []string{"stage"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "recsvc", Name: "batch_requests", Help: "Requests that a worker ranked together.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128},
@@ -84,11 +84,14 @@ func (o *observer) Predicted(p recommend.Prediction) {
 		o.failed.WithLabelValues(reason(p.Err)).Inc()
 		return
 	}
-	o.stage.WithLabelValues("store").Observe(p.Store.Seconds())
+	o.stage.WithLabelValues("store").Observe(p.Stages.Store.Seconds())
 	if p.Rung == recommend.RungModel {
-		o.stage.WithLabelValues("queue").Observe(p.Queue.Seconds())
-		o.stage.WithLabelValues("rank").Observe(p.Rank.Seconds())
+		o.stage.WithLabelValues("queue").Observe(p.Stages.Queue.Seconds())
+		o.stage.WithLabelValues("rank").Observe(p.Stages.Rank.Seconds())
 		o.score.Observe(float64(p.Best))
+	}
+	if p.Rerank != nil && p.Rerank.Rung != recommend.RerankNone {
+		o.stage.WithLabelValues("rerank").Observe(p.Stages.Rerank.Seconds())
 	}
 }
 
@@ -144,6 +147,29 @@ func reason(err error) string {
 		}
 	}
 	return "other"
+}
+
+// stateMetrics shows how search states of users are kept.
+func stateMetrics(to prometheus.Registerer, s *recommend.Service) error {
+	counter := func(name, help, result string, fn func(recommend.StateStats) int64) prometheus.Collector {
+		o := prometheus.CounterOpts{Namespace: "recsvc", Name: name, Help: help}
+		if result != "" {
+			o.ConstLabels = prometheus.Labels{"result": result}
+		}
+		return prometheus.NewCounterFunc(o, func() float64 { return float64(fn(s.States())) })
+	}
+	gauge := func(name, help string, fn func(recommend.StateStats) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "recsvc", Name: name, Help: help}, func() float64 { return fn(s.States()) })
+	}
+	const lookups, lookupsHelp = "rerank_cache_total", "Search states asked for: hit (all of it was kept), extended (its older part), miss."
+	return errors.Join(
+		to.Register(counter(lookups, lookupsHelp, "hit", func(s recommend.StateStats) int64 { return s.Hits })),
+		to.Register(counter(lookups, lookupsHelp, "extended", func(s recommend.StateStats) int64 { return s.Extended })),
+		to.Register(counter(lookups, lookupsHelp, "miss", func(s recommend.StateStats) int64 { return s.Built })),
+		to.Register(counter("rerank_cache_evictions_total", "Search states that went for want of room.", "", func(s recommend.StateStats) int64 { return s.Evicted })),
+		to.Register(gauge("rerank_cache_bytes", "Memory of the search states that are kept.", func(s recommend.StateStats) float64 { return float64(s.Bytes) })),
+		to.Register(gauge("rerank_cache_states", "Search states that are kept.", func(s recommend.StateStats) float64 { return float64(s.States) })),
+	)
 }
 
 // storeMetrics shows what the store tells of itself.

@@ -129,8 +129,13 @@ func (s *server) open(ctx context.Context, metrics *prometheus.Registry) (err er
 		}
 		keeps = produced{storage{counted}, s.stream.producer}
 	}
-	s.service, err = recommend.New(rc, keeps, recommend.FromRegistry(reg))
-	return err
+	if s.service, err = recommend.New(rc, keeps, recommend.FromRegistry(reg)); err != nil {
+		return err
+	}
+	if err := stateMetrics(metrics, s.service); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
 }
 
 // listen takes the three addresses.

@@ -32,6 +32,9 @@ type shelf struct {
 	mu    sync.Mutex
 	asked []recommend.Request
 	fail  error
+
+	second  bool               // answers like a service with a second stage
+	moments []recommend.Moment // of any item, when it is asked to explain
 }
 
 func filmTitles() []string {
@@ -86,11 +89,29 @@ func (s *shelf) next(_ context.Context, r recommend.Request) (recommend.Answer, 
 		start++
 	}
 	titles := filmTitles()
+	if s.second {
+		s.searched(&r, &a)
+	}
 	for i := range r.K {
 		n := (start + i) % len(titles)
+		if len(r.Candidates) > 0 {
+			_, _ = fmt.Sscan(string(r.Candidates[0]), &n)
+		}
 		a.Items = append(a.Items, recommend.Item{ID: event.ItemID(fmt.Sprint(n)), Title: titles[n], Score: 5 - float32(i)/3, Source: a.Rung})
 	}
+	if r.Explain {
+		a.Items[0].Moments = s.moments
+	}
 	return a, nil
+}
+
+// searched makes an answer one of a service with a second stage.
+func (s *shelf) searched(r *recommend.Request, a *recommend.Answer) {
+	a.Rerank = &recommend.RerankUse{Rung: recommend.RerankWhole, Events: len(r.History), Candidates: 300}
+	if r.User != "" {
+		a.History.Newest = 978300720000
+		a.Rerank.Events, a.Rerank.Oldest = 12000, 820454400000
+	}
 }
 
 // lastAsked is the newest question.
@@ -107,6 +128,12 @@ func (s *shelf) setFail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = err
+}
+
+func (s *shelf) setMoments(list []recommend.Moment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moments = list
 }
 
 // newBrowser starts a headless Chromium; what its pages complain about fails the test. It is skipped only when
@@ -272,4 +299,64 @@ func TestDocs(t *testing.T) {
 	if err != nil || len(dead) > 0 {
 		t.Errorf("links to nowhere: %v, %v", dead, err)
 	}
+}
+
+// TestPageWhy picks an item of the list and sees the moments it comes from, on a time line and in words, by pointer and
+// by keyboard.
+func TestPageWhy(t *testing.T) {
+	service := newShelf()
+	service.second = true
+	service.moments = []recommend.Moment{
+		{Item: "3", Title: "GoldenEye (1995)", Kind: "purchase", Time: 899377560000, Place: 5000, Weight: 0.5},
+		{Item: "16", Title: "<b>Not bold</b> & co (2000)", Kind: "view", Time: 978300720000, Place: 1, Weight: 0.25},
+		{Item: "0", Kind: "view", Time: 820454400000, Place: 12000, Weight: 0.0625},
+	}
+	server := httptest.NewServer(newTestServer(t, service.fake, nil).Data())
+	t.Cleanup(server.Close)
+	ctx := newBrowser(t)
+	marks := `document.querySelectorAll('#why .moment').length`
+	x := func(i int) string {
+		return fmt.Sprintf(`document.querySelector('#why [data-moment="%d"] circle').getAttribute('cx')`, i)
+	}
+	focused := func(i int) string { return fmt.Sprintf(`document.activeElement.dataset.moment === '%d'`, i) }
+	const why = `#answer li:nth-child(3) [data-why]`
+
+	step(ctx, t, "a long history", chromedp.Navigate(server.URL+"/?user=ann"), until(items("#answer")+`.startsWith('4 5 6 ')`),
+		until(`document.querySelector('[data-rerank=whole-history]').textContent.includes('all 12000 events, for 300 items')`))
+	step(ctx, t, "why opens the time line below the item", chromedp.Click(chromedp.CSS(why)), until(marks+` === 3`),
+		until(`document.querySelector('#why').closest('li').querySelector('[data-item]').dataset.item === '6'`),
+		until(fmt.Sprintf(`document.querySelector('%s').getAttribute('aria-expanded') === 'true'`, why)))
+	if got := service.lastAsked(); got.User != "ann" || !got.Explain || got.K != 1 || len(got.Candidates) != 1 || got.Candidates[0] != "6" {
+		t.Errorf("asked %+v", got)
+	}
+	step(ctx, t, "moments stand at their time", until(x(0)+` === '50%'`), until(x(1)+` === '98%'`), until(x(2)+` === '2%'`))
+	step(ctx, t, "and are told in words", until(`document.querySelector('#why .moments').textContent.includes('purchase, Jul 2, 1998, 4999 events before the newest')`),
+		until(`document.querySelector('#why .moments').textContent.includes('<b>Not bold</b> & co')`),
+		until(`document.querySelector('#why .moment').getAttribute('aria-label').includes('GoldenEye (1995): purchase')`))
+	shoot(ctx, t, "why")
+	step(ctx, t, "dark", scheme("dark"))
+	shoot(ctx, t, "why-dark")
+	step(ctx, t, "narrow", chromedp.EmulateViewport(400, 800), until(`document.documentElement.scrollWidth <= 400`))
+	shoot(ctx, t, "why-narrow")
+	step(ctx, t, "light and wide again", scheme("light"), chromedp.EmulateViewport(1280, 900))
+	step(ctx, t, "Tab reaches the line", chromedp.Focus(chromedp.CSS(why)), chromedp.KeyEvent(kb.Tab), until(focused(0)),
+		until(`document.querySelector('#why li.shown').textContent.includes('GoldenEye')`))
+	step(ctx, t, "the arrows walk it", chromedp.KeyEvent(kb.ArrowRight), until(focused(1)), chromedp.KeyEvent(kb.ArrowRight), until(focused(1)),
+		chromedp.KeyEvent(kb.ArrowLeft), chromedp.KeyEvent(kb.ArrowLeft), until(focused(2)), until(`document.querySelectorAll('#why .moment.shown').length === 1`))
+	step(ctx, t, "Escape closes it", chromedp.KeyEvent(kb.Escape), until(`!document.querySelector('#why')`), until(fmt.Sprintf(`document.activeElement.matches('%s')`, why)))
+
+	step(ctx, t, "only one is open", chromedp.Click(chromedp.CSS(why)), until(marks+` === 3`), chromedp.Click(chromedp.CSS(`#answer li:nth-child(1) [data-why]`)),
+		until(`document.querySelector('#why').closest('li') === document.querySelector('#answer li')`), until(`document.querySelectorAll('[data-why][aria-expanded=true]').length === 1`),
+		until(marks+` === 3`))
+	step(ctx, t, "without times the line counts events", chromedp.Click(chromedp.CSS(`#answer li:nth-child(1) [data-item]`)), until(items("#history")+` === '999 3 4'`),
+		until(items("#answer")+`.startsWith('5 6 ')`), chromedp.Evaluate[chromedp.Void](`void 0`))
+	service.setMoments([]recommend.Moment{{Item: "999", Kind: "view", Place: 3, Weight: 0.75}, {Item: "3", Kind: "view", Place: 2, Weight: 0.125}})
+	step(ctx, t, "by place", chromedp.Click(chromedp.CSS(`#answer li:nth-child(2) [data-why]`)), until(marks+` === 2`), until(x(0)+` === '2%'`), until(x(1)+` === '50%'`),
+		until(`document.querySelector('#why .ends').textContent.includes('2 events before the newest')`), until(`document.querySelector('#why .moments').textContent.includes('GoldenEye')`))
+	service.setMoments(nil)
+	step(ctx, t, "nothing stands out", chromedp.Click(chromedp.CSS(`#answer li:nth-child(3) [data-why]`)), until(`document.querySelector('#why').textContent.includes('No moment')`))
+	service.setFail(recommend.ErrStore)
+	step(ctx, t, "a problem is shown", chromedp.Click(chromedp.CSS(`#answer li:nth-child(4) [data-why]`)), until(`document.querySelector('#why [role=alert]')?.textContent.includes('(503)')`))
+	service.setFail(nil)
+	step(ctx, t, "another answer closes it", chromedp.Click(chromedp.CSS("#clear")), until(`!document.querySelector('#why') && !document.querySelector('[data-why]')`))
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"seqrec/internal/recommend"
 )
 
 // call is what is known of a request while it runs. It travels in the request's context.
@@ -18,8 +20,9 @@ type call struct {
 	operation string // of the contract; "none" until a route is found
 	key       string // name of the key, "" before the gate
 	start     time.Time
-	model     time.Duration // time spent behind this layer, 0 when it was not asked
-	cause     error         // of an internal error; for the log only
+	model     time.Duration    // time spent behind this layer, 0 when it was not asked
+	stages    recommend.Stages // parts of model; zero for more than one prediction
+	cause     error            // of an internal error; for the log only
 	scopes    *heldKey
 	place     chan struct{} // where it holds a token; see Server.enter
 }
@@ -155,12 +158,28 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	a.status = status
-	timing := "total;dur=" + strconv.FormatFloat(milliseconds(a.now().Sub(a.call.start)), 'f', 3, 64)
-	if a.call.model > 0 {
-		timing = "model;dur=" + strconv.FormatFloat(milliseconds(a.call.model), 'f', 3, 64) + ", " + timing
-	}
-	a.Header().Set("Server-Timing", timing)
+	a.Header().Set("Server-Timing", a.timing())
 	a.ResponseWriter.WriteHeader(status)
+}
+
+// timing is what is known of where the time went: the stages of a prediction, all of it (model), all of the request.
+func (a *answer) timing() string {
+	c := a.call
+	b := make([]byte, 0, 128)
+	add := func(name string, took time.Duration) {
+		b = strconv.AppendFloat(append(append(b, name...), ";dur="...), milliseconds(took), 'f', 3, 64)
+	}
+	for _, part := range []struct {
+		name string
+		took time.Duration
+	}{{"history", c.stages.Store}, {"queue", c.stages.Queue}, {"retrieve", c.stages.Rank}, {"rerank", c.stages.Rerank}, {"model", c.model}} {
+		if part.took > 0 {
+			add(part.name, part.took)
+			b = append(b, ", "...)
+		}
+	}
+	add("total", a.now().Sub(c.start))
+	return string(b)
 }
 
 // Write sends a part of the body.

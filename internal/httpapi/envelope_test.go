@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"seqrec/internal/event"
 	"seqrec/internal/recommend"
@@ -34,6 +35,20 @@ func TestHeaders(t *testing.T) {
 		if got := [2]string{resp.Header.Get("Cache-Control"), resp.Header.Get("Server-Timing")}; got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
+	}
+}
+
+// TestServerTiming names the stages that a prediction went through, and no others.
+func TestServerTiming(t *testing.T) {
+	f := &fake{predict: func(context.Context, recommend.Request) (recommend.Answer, error) {
+		a := exampleAnswer()
+		a.Stages = recommend.Stages{Store: 1500 * time.Microsecond, Rank: 2 * time.Millisecond, Rerank: 3250 * time.Microsecond}
+		return a, nil
+	}}
+	resp, _ := ask(t, newTestServer(t, f, nil).Data(), "POST", "/v1/predict", "{}")
+	want := "history;dur=1.500, retrieve;dur=2.000, rerank;dur=3.250, model;dur=0.420, total;dur=0.000"
+	if got := resp.Header.Get("Server-Timing"); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -53,6 +53,18 @@ func exampleAnswer() recommend.Answer {
 	}
 }
 
+func explainedAnswer() recommend.Answer {
+	a := exampleAnswer()
+	a.Rerank = &recommend.RerankUse{Rung: recommend.RerankWhole, Events: 3, Candidates: 300, Oldest: 978300718000}
+	a.Items = a.Items[:1]
+	a.Items[0].Score, a.Items[0].Reason = 2.5, "follows from the history, in which 1721 is closest to it"
+	a.Items[0].Moments = []recommend.Moment{
+		{Item: "1721", Title: "Titanic (1997)", Kind: "view", Time: 978300720000, Place: 1, Weight: 0.625},
+		{Item: "1097", Kind: "view", Place: 2, Weight: 0.25},
+	}
+	return a
+}
+
 func exampleItem() recommend.CatalogItem {
 	return recommend.CatalogItem{ID: "2028", Title: "Saving Private Ryan (1998)", Categories: []string{"Action", "Drama", "War"},
 		Attributes: map[string]any{"year": 1998.0}, Updated: 978300000000}
@@ -78,6 +90,9 @@ func (f *fake) Predict(ctx context.Context, r recommend.Request) (recommend.Answ
 	}
 	a := exampleAnswer()
 	a.Appended.Accepted = len(r.Events)
+	if r.Explain {
+		a = explainedAnswer()
+	}
 	return a, nil
 }
 

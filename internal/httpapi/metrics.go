@@ -21,6 +21,8 @@ type metrics struct {
 	unknown   prometheus.Counter
 	known     prometheus.Counter
 	model     prometheus.Histogram
+	reranks   *prometheus.CounterVec // rung of the second stage
+	searched  prometheus.Histogram
 	events    *prometheus.CounterVec // result
 	eventAges prometheus.Histogram
 }
@@ -48,12 +50,14 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 		unknown:  counter("predict_unknown_items_total", "Events of histories dropped because the model never saw their item."),
 		known:    counter("predict_known_items_total", "Events of histories that reached an answer."),
 		model:    prometheus.NewHistogram(histogram("predict_duration_seconds", "Time spent on a prediction behind the HTTP layer.", seconds)),
+		reranks:  counters("rerank_rung_total", "Answers of versions with a second stage, by how much of the history that searched.", "rung"),
+		searched: prometheus.NewHistogram(histogram("rerank_history_events", "Events that the second stage searched.", []float64{0, 10, 100, 300, 1000, 3000, 10000, 30000, 100000})),
 		events:   counters("events_total", "Events received, by what became of them.", "result"),
 		eventAges: prometheus.NewHistogram(histogram("event_age_seconds", "Age of events when they arrive.",
 			[]float64{.1, 1, 10, 60, 600, 3600, 86400, 7 * 86400, 30 * 86400, 365 * 86400})),
 	}
 	var faults []error
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.shed, m.limited, m.rungs, m.degraded, m.history, m.unknown, m.known, m.model, m.events, m.eventAges} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.shed, m.limited, m.rungs, m.degraded, m.history, m.unknown, m.known, m.model, m.reranks, m.searched, m.events, m.eventAges} {
 		faults = append(faults, to.Register(c))
 	}
 	return m, errors.Join(faults...)
@@ -69,4 +73,8 @@ func (m *metrics) answered(a *recommend.Answer) {
 	m.known.Add(float64(a.History.Used))
 	m.unknown.Add(float64(a.History.Unknown))
 	m.model.Observe(a.Took.Seconds())
+	if a.Rerank != nil {
+		m.reranks.WithLabelValues(a.Rerank.Rung).Inc()
+		m.searched.Observe(float64(a.Rerank.Events))
+	}
 }

@@ -19,7 +19,7 @@ const maxModel = 64
 
 // The members of the objects that are read here; the places are the cases of the read functions below.
 func predictMembers() []string {
-	return []string{"user", "history", "events", "k", "candidates", "exclude", "include_seen", "strict", "model"}
+	return []string{"user", "history", "events", "k", "candidates", "exclude", "include_seen", "strict", "model", "rerank", "explain"}
 }
 
 func eventMembers() []string { return []string{"item", "kind", "time"} }
@@ -60,6 +60,10 @@ func (p *predictReader) request() recommend.Request {
 			r.Strict = p.boolean()
 		case 8:
 			r.Model = p.version()
+		case 9:
+			r.NoRerank = !p.boolean()
+		case 10:
+			r.Explain = p.boolean()
 		}
 	})
 	if seen&1 == 0 && len(r.Events) > 0 {
@@ -192,7 +196,7 @@ func (s *Server) predict(c *gin.Context) {
 		s.refuse(c, predictError(err))
 		return
 	}
-	call.model = ans.Took
+	call.model, call.stages = ans.Took, ans.Stages
 	s.metrics.answered(&ans)
 	s.sendJSON(c, wire.Predict200JSONResponse(answerOf(&ans, len(req.Events) > 0)))
 }
@@ -305,17 +309,28 @@ func answerOf(a *recommend.Answer, appended bool) wire.Answer {
 		Short:            optional(a.Short),
 		TookMs:           milliseconds(a.Took),
 	}
+	if u := a.Rerank; u != nil {
+		w.Rerank = &wire.RerankUse{Rung: u.Rung, Events: u.Events, Candidates: u.Candidates, Oldest: optional(u.Oldest)}
+	}
 	for i := range a.Items {
 		item := &a.Items[i]
-		w.Items[i] = wire.ScoredItem{Id: string(item.ID), Score: item.Score, Source: item.Source}
-		if item.Title != "" {
-			w.Items[i].Title = &item.Title
+		w.Items[i] = wire.ScoredItem{Id: string(item.ID), Title: optional(item.Title), Score: item.Score, Source: item.Source, Reason: optional(item.Reason)}
+		if item.Moments != nil {
+			w.Items[i].Moments = new(momentsOf(item.Moments))
 		}
 	}
 	if appended {
 		w.Appended = &wire.Appended{Accepted: a.Appended.Accepted, Duplicate: a.Appended.Duplicate, Dropped: optional(a.Appended.Dropped)}
 	}
 	return w
+}
+
+func momentsOf(list []recommend.Moment) []wire.Moment {
+	out := make([]wire.Moment, len(list))
+	for i, m := range list {
+		out[i] = wire.Moment{Item: string(m.Item), Title: optional(m.Title), Kind: string(m.Kind), Time: optional(m.Time), Place: m.Place, Weight: m.Weight}
+	}
+	return out
 }
 
 // sendJSON answers 200.

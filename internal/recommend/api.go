@@ -57,6 +57,19 @@ const (
 	RungPopular = "popular"         // the most frequent items of the training data
 )
 
+// The rungs of the second stage, best first. RerankUse.Rung is one of them.
+const (
+	RerankWhole   = "whole-history"   // the candidates were scored against the whole history
+	RerankShorter = "shorter-history" // only the newest events were searched
+	RerankNone    = "none"            // the order is that of retrieval
+)
+
+// Bounds of an explanation.
+const (
+	MaxExplained = 100 // items of an answer that get moments, the best first
+	MaxMoments   = 10  // moments of an item
+)
+
 // RungSimilar is the Answer.Rung of Similar.
 const RungSimilar = "similar"
 
@@ -79,7 +92,8 @@ type Request struct {
 	IncludeSeen bool           // may answer items of the history
 	Strict      bool           // an error rather than a degraded answer
 	At          int64          // Unix milliseconds of the request, for models that read the clock; 0 means the time of the newest event
-	Explain     bool           // fill Item.Reason
+	Explain     bool           // fill Item.Reason, and Item.Moments where the second stage answers
+	NoRerank    bool           // leave the second stage out
 }
 
 // Item is one recommended item.
@@ -89,6 +103,35 @@ type Item struct {
 	Score  float32 // comparable within one answer only
 	Source string  // the rung that found it
 	Reason string  // one sentence; only when Request.Explain
+	// Moments are the past events that the second stage selected for the item,
+	// heaviest first; nil when it was not asked or had no time.
+	Moments []Moment
+}
+
+// Moment is a past event that the place of an item rests on.
+type Moment struct {
+	Item   event.ItemID
+	Title  string // "" when the catalogue has none
+	Kind   event.Kind
+	Time   int64   // Unix milliseconds; 0 when unknown
+	Place  int     // in the history, counted from the newest event, which is 1
+	Weight float32 // share of the attention, 0 to 1
+}
+
+// RerankUse says what became of the second stage in an answer.
+type RerankUse struct {
+	Rung       string // one of the Rerank constants
+	Events     int    // events of the history that were searched, those of unknown items included
+	Candidates int    // items that were scored
+	Oldest     int64  // Unix milliseconds of the oldest event searched, 0 when it has no time
+}
+
+// Stages says where the time of an answer went. A stage that was not reached is 0.
+type Stages struct {
+	Store  time.Duration // reading (and appending to) the history
+	Queue  time.Duration // waiting for a worker
+	Rank   time.Duration // the batch it was ranked in: encode, score and top-k
+	Rerank time.Duration // the second stage: search, score and blend
 }
 
 // ModelRef names the model that answered.
@@ -112,6 +155,8 @@ type Answer struct {
 	Degraded         *string // nil, or what kept the answer from a better rung
 	Short            string  // "" or why there are fewer items than K
 	Took             time.Duration
+	Stages           Stages       // parts of Took
+	Rerank           *RerankUse   // nil where there is no second stage, or none was wanted
 	Appended         AppendResult // what became of Request.Events
 }
 

@@ -28,6 +28,16 @@ type Config struct {
 	// HistoryLimit is how many events of a stored history are read: the model
 	// uses the newest, the rest is only there to be masked. 0 means MaxHistory.
 	HistoryLimit int
+	// RerankCandidates is how many items are retrieved for the second stage, unless
+	// the request names its candidates. 0 means as many as the version was judged
+	// with, 300 where it does not say.
+	RerankCandidates int
+	// RerankHistory is how many events of a stored history the second stage
+	// searches, the newest. 0 means 100,000.
+	RerankHistory int
+	// RerankCacheBytes bounds the memory of search states kept between requests.
+	// 0 means 256 MiB, 1 keeps none.
+	RerankCacheBytes int64
 	// Reserve is the part of a request's deadline kept back for the last rung
 	// and for writing the answer. 0 means 2 ms.
 	Reserve time.Duration
@@ -53,6 +63,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Queue, 1024)
 	setDefault(&c.HistoryTimeout, 100*time.Millisecond)
 	setDefault(&c.HistoryLimit, MaxHistory)
+	setDefault(&c.RerankHistory, 100_000)
+	setDefault(&c.RerankCacheBytes, 256<<20)
 	setDefault(&c.Reserve, 2*time.Millisecond)
 	setDefault(&c.ShadowShare, 0.1)
 	setDefault(&c.Guard.Requests, 100)
@@ -85,6 +97,9 @@ func (c Config) Validate() error {
 		{"Queue", int64(c.Queue)},
 		{"HistoryTimeout", int64(c.HistoryTimeout)},
 		{"HistoryLimit", int64(c.HistoryLimit)},
+		{"RerankCandidates", int64(c.RerankCandidates)},
+		{"RerankHistory", int64(c.RerankHistory)},
+		{"RerankCacheBytes", c.RerankCacheBytes},
 		{"Reserve", int64(c.Reserve)},
 		{"Guard.Window", int64(c.Guard.Window)},
 		{"Guard.Requests", int64(c.Guard.Requests)},
@@ -93,6 +108,9 @@ func (c Config) Validate() error {
 		if s.v < 0 {
 			return fmt.Errorf("recommend: %s must not be negative, is %d", s.name, s.v)
 		}
+	}
+	if c.RerankCandidates > MaxK {
+		return fmt.Errorf("recommend: RerankCandidates must be at most %d, is %d", MaxK, c.RerankCandidates)
 	}
 	for _, s := range []struct {
 		name string
@@ -105,7 +123,10 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func setDefault[T int | float64 | time.Duration](v *T, d T) {
+// defaultCandidates is what RerankCandidates is where nobody says.
+const defaultCandidates = 300
+
+func setDefault[T int | int64 | float64 | time.Duration](v *T, d T) {
 	if *v == 0 {
 		*v = d
 	}

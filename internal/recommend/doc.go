@@ -14,7 +14,12 @@
 //	ids -> item numbers, one mask of what may not leave: seen, hidden, excluded
 //	queue -> a worker takes it with its neighbours (batcher.go)
 //	encode, score and masked top-k in one call    (worker.go)
+//	the whole history, searched for each of them  (rerank.go; with a second stage)
 //	numbers -> ids, titles, reasons               (answer.go)
+//
+// A version may have a second stage: a target-aware model that scores a few
+// hundred retrieved items against the user's whole history, of which states.go
+// keeps what can be kept from one request to the next.
 //
 // When time runs short the worker steps down a ladder (ladder.go): the model on
 // the whole history, the model on the newest part of it, the neighbours of the
@@ -25,7 +30,8 @@
 //
 //   - No hidden or excluded item leaves, on any path; nor, unless asked, one that
 //     the history shows: that of the request, or the newest Config.HistoryLimit
-//     events of the stored one.
+//     events of the stored one. The second stage chooses among what retrieval let
+//     through.
 //   - The same request on the same snapshot, answered on the same rung, has the
 //     same items and scores, whatever its neighbours in a batch were.
 //   - A cancelled request that still waits costs nothing; one that a worker has

@@ -58,7 +58,7 @@ func (s *Service) judge(version string, p *Prediction, broke bool) {
 	if broke {
 		g.failed.Add(1)
 	}
-	if limit := s.cfg.Guard.Latency; limit > 0 && p.Queue+p.Rank > limit {
+	if limit := s.cfg.Guard.Latency; limit > 0 && p.Stages.Queue+p.Stages.Rank > limit {
 		g.slow.Add(1)
 	}
 	why := ""

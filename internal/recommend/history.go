@@ -28,8 +28,9 @@ func (s *Service) appendFirst(ctx context.Context, events []event.Event) (Append
 // history returns the events an answer may rest on, oldest first: the bare
 // history of the request, else what the store holds of the user. The events of
 // the request are part of it either way. If the store fails, err says so and the
-// events are what is known without it.
-func (s *Service) history(ctx context.Context, req *Request) (events []event.Event, err error) {
+// events are what is known without it. At most limit stored events are read, in
+// one call.
+func (s *Service) history(ctx context.Context, req *Request, limit int) (events []event.Event, err error) {
 	switch user := req.eventUser(); {
 	case req.History != nil:
 		events = req.History
@@ -37,26 +38,67 @@ func (s *Service) history(ctx context.Context, req *Request) (events []event.Eve
 	case s.store == nil:
 		err = fmt.Errorf("read history: %w", ErrStore)
 	default:
-		events, err = s.recent(ctx, user)
+		events, err = s.recent(ctx, user, limit)
 	}
 	return byTime(merge(events, req.Events)), err
 }
 
 // recent reads a stored history under its own deadline, which leaves at least
 // half of what the request still has to the model.
-func (s *Service) recent(ctx context.Context, user event.UserID) ([]event.Event, error) {
-	limit := s.cfg.HistoryTimeout
+func (s *Service) recent(ctx context.Context, user event.UserID, limit int) ([]event.Event, error) {
+	patience := s.cfg.HistoryTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		limit = min(limit, deadline.Sub(s.cfg.Now())/2)
+		patience = min(patience, deadline.Sub(s.cfg.Now())/2)
 	}
-	inner, cancel := context.WithTimeout(ctx, limit)
+	inner, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	events, err := s.store.Recent(inner, user, s.cfg.HistoryLimit)
+	events, err := s.store.Recent(inner, user, limit)
 	if err != nil {
 		return nil, storeError(ctx, "read history", err)
 	}
 	return events, nil
 }
+
+// past is a history as the two stages see it.
+type past struct {
+	owner  owner         // of whole
+	recent []event.Event // what retrieval looks at and masks
+	whole  []event.Event // what the second stage searches; nil without one
+	both   bool          // whether there is a second stage
+}
+
+// past prepares the reading of a request's history.
+func (s *Service) past(snap *snapshot, req *Request) past {
+	if !snap.wants(req) {
+		return past{}
+	}
+	user := req.eventUser()
+	if req.History != nil {
+		user = ""
+	}
+	return past{owner: s.states.owner(user, snap.second.Model), both: true}
+}
+
+// read fetches the history, for both stages at once. On an error there is what
+// is known without the store.
+func (p *past) read(ctx context.Context, s *Service, req *Request) (err error) {
+	if !p.both {
+		p.recent, err = s.history(ctx, req, s.cfg.HistoryLimit)
+		return err
+	}
+	p.recent, err = s.history(ctx, req, max(s.cfg.HistoryLimit, s.cfg.RerankHistory))
+	if err != nil {
+		p.owner.user = "" // a history with a hole is not kept
+	}
+	p.whole = newest(p.recent, s.cfg.RerankHistory)
+	if req.History == nil {
+		p.recent = newest(p.recent, s.cfg.HistoryLimit)
+	}
+	return err
+}
+
+// newest are the newest n events, or all if there are no more.
+func newest(events []event.Event, n int) []event.Event { return events[max(0, len(events)-n):] }
 
 // merge adds those of more that are not in events yet, each once. It does not
 // change events.

@@ -7,6 +7,7 @@ import (
 
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
+	"seqrec/internal/seqmodel/lifelong"
 )
 
 // The life of a job. The caller and a worker meet in job.state: whoever moves it
@@ -31,7 +32,9 @@ type job struct {
 	candidates []int32 // sorted; used only if only is set
 	only       bool    // rank the candidates alone
 	k          int
-	due        time.Time // latest moment for a result; zero for none
+	wide       int              // items the second stage wants to choose from; 0 without one
+	past       lifelong.History // what it searches: every event, by its own numbers
+	due        time.Time        // latest moment for a result; zero for none
 	queued     time.Time
 
 	out     []kernel.Scored
@@ -49,7 +52,7 @@ type job struct {
 // query is the model's view of the newest n events of the job.
 func (j *job) query(n int) features.Query {
 	lo := len(j.items) - n
-	q := features.Query{History: j.items[lo:], At: j.at, Blocked: j.mask, K: j.k}
+	q := features.Query{History: j.items[lo:], At: j.at, Blocked: j.mask, K: j.depth()}
 	if len(j.times) > 0 {
 		q.Times = j.times[lo:]
 	}
@@ -58,6 +61,9 @@ func (j *job) query(n int) features.Query {
 	}
 	return q
 }
+
+// depth is how many items are to be retrieved.
+func (j *job) depth() int { return max(j.k, j.wide) }
 
 // tokens is how many events the model will read of the newest n.
 func (j *job) tokens(n int) int {
@@ -81,7 +87,8 @@ func (p *jobs) take(snap *snapshot) *job {
 	j.snap = snap
 	j.mask = append(j.mask[:0], snap.cat.hidden...)
 	j.items, j.times, j.candidates, j.out = j.items[:0], j.times[:0], j.candidates[:0], j.out[:0]
-	j.near, j.only, j.at, j.k = false, false, 0, 0
+	j.past.Items, j.past.Times, j.past.Kinds = j.past.Items[:0], j.past.Times[:0], j.past.Kinds[:0]
+	j.near, j.only, j.at, j.k, j.wide = false, false, 0, 0, 0
 	j.due, j.queued, j.started, j.took = time.Time{}, time.Time{}, time.Time{}, 0
 	j.rung, j.used, j.err = "", 0, nil
 	j.state.Store(jobWaiting)

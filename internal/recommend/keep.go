@@ -46,6 +46,7 @@ func (s *Service) Erase(ctx context.Context, user event.UserID) (Receipt, error)
 	if s.store == nil {
 		return Receipt{}, noStore("erase user")
 	}
+	defer s.states.erase(user) // also where nobody knows how far the store came
 	r, err := s.store.Erase(ctx, user)
 	if err != nil {
 		return Receipt{}, storeError(ctx, "erase user", err)

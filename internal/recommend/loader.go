@@ -16,6 +16,7 @@ import (
 	"seqrec/internal/features"
 	"seqrec/internal/registry"
 	"seqrec/internal/seqmodel"
+	"seqrec/internal/seqmodel/lifelong"
 )
 
 // FromRegistry gives the versions of a registry. Sequence models and baselines
@@ -92,6 +93,9 @@ func (p published) load(version string) (*Loaded, error) {
 	if err := loadWeights(l, v); err != nil {
 		return nil, err
 	}
+	if err := loadReranker(l, v); err != nil {
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -119,6 +123,24 @@ func loadWeights(l *Loaded, v *registry.Version) error {
 		return fmt.Errorf("models of kind %q are not known to this program", v.Manifest.Kind)
 	}
 	return nil
+}
+
+// loadReranker loads the second stage of a version that has one.
+func loadReranker(l *Loaded, v *registry.Version) error {
+	if v.Manifest.Reranker == nil {
+		return nil
+	}
+	file, err := v.Open(registry.RerankerFile)
+	if err != nil {
+		return fmt.Errorf("open reranker: %w", err)
+	}
+	defer file.Close() //nolint:errcheck // read only
+	m, err := lifelong.Load(file, v.Size(registry.RerankerFile))
+	if err != nil {
+		return fmt.Errorf("read reranker: %w", err)
+	}
+	l.Reranker, err = newReranker(m, v.Manifest.Reranker)
+	return err
 }
 
 // readFile reads one whole file of a version.

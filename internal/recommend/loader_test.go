@@ -31,8 +31,9 @@ func world() (*features.Dataset, *features.Truth, *features.Split) {
 	return d, truth, features.LeaveOneOut(d)
 }
 
-// publishModel writes a version with kind "seqmodel" or a baseline's name.
-func publishModel(t testing.TB, r *registry.Registry, kind string) string {
+// publishModel writes a version with kind "seqmodel" or a baseline's name; more may
+// add to its folder and manifest.
+func publishModel(t testing.TB, r *registry.Registry, kind string, more ...func(dir string, m *registry.Manifest)) string {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -73,6 +74,9 @@ func publishModel(t testing.TB, r *registry.Registry, kind string) string {
 		}
 		return nil
 	})
+	for _, add := range more {
+		add(draft.Dir(), &m)
+	}
 	version, err := draft.Publish(m)
 	must(err)
 	return version

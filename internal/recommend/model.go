@@ -36,4 +36,6 @@ type Loaded struct {
 	Counts []int64           // events of each item in the training data; nil when unknown
 	Items  []CatalogItem     // titles and attributes published with the version; may be nil
 	Golden []features.Golden // requests with the answers it gave when it was published; may be nil
+	// Reranker is the second stage; nil when the version has none.
+	Reranker *Reranker
 }

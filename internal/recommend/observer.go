@@ -26,13 +26,12 @@ type Prediction struct {
 	Rung     string // "" when Err is set
 	Degraded bool
 	Err      error
-	Used     int           // events the answer rests on
-	Unknown  int           // events dropped
-	Items    int           // items answered
-	Best     float32       // score of the first item, for score quantiles; 0 without items
-	Store    time.Duration // reading (and appending to) the history
-	Queue    time.Duration // waiting for a worker
-	Rank     time.Duration // the batch it was answered in
+	Used     int     // events the answer rests on
+	Unknown  int     // events dropped
+	Items    int     // items answered
+	Best     float32 // score of the first item, for score quantiles; 0 without items
+	Stages   Stages
+	Rerank   *RerankUse    // as in the Answer
 	Took     time.Duration // all of it
 }
 

@@ -74,9 +74,9 @@ func TestPredictTitlesSourcesReasons(t *testing.T) {
 	s := start(t, Config{}, newMemStore(), m)
 	a := predict(t, s, Request{History: bare(3, 4), K: 3, Explain: true})
 	want := []Item{
-		{id(5), "Title 5", 1, RungModel, "follows from the history, in which Title 4 is closest to it"},
-		{id(6), "Title 6", 0.9, RungModel, "follows from the history, in which Title 4 is closest to it"},
-		{id(0), "Title 0", 1000, RungPopular, "one of the most frequent items"},
+		{id(5), "Title 5", 1, RungModel, "follows from the history, in which Title 4 is closest to it", nil},
+		{id(6), "Title 6", 0.9, RungModel, "follows from the history, in which Title 4 is closest to it", nil},
+		{id(0), "Title 0", 1000, RungPopular, "one of the most frequent items", nil},
 	}
 	if diff := cmp.Diff(want, a.Items); diff != "" {
 		t.Error(diff)
@@ -322,7 +322,7 @@ func force(s *Service, rung string) {
 	c := s.current.Load().cost
 	const never = float64(24 * time.Hour)
 	c.fixed, c.token, c.scan = 0, 0, 0
-	c.load.Store(math.Float64bits(1))
+	c.set(1)
 	switch rung {
 	case RungShorter:
 		c.token = float64(time.Hour) / 8 // a history of 8 or more is halved until 4 to 7 events are left

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"seqrec/internal/event"
+	"seqrec/internal/seqmodel/lifelong"
 )
 
 // Service answers requests. All methods are safe for concurrent use.
@@ -20,6 +21,7 @@ type Service struct {
 	batcher  *batcher
 	jobs     jobs
 	current  atomic.Pointer[snapshot]
+	states   *states // of the current snapshot's second stage
 
 	loadMu   sync.Mutex // held while a version is loaded and put in place
 	swapMu   sync.Mutex // held while current is replaced
@@ -39,7 +41,7 @@ func New(cfg Config, store Store, versions Versions) (*Service, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	return &Service{cfg: cfg, store: store, versions: versions, batcher: newBatcher(cfg)}, nil
+	return &Service{cfg: cfg, store: store, versions: versions, batcher: newBatcher(cfg), states: newStates(cfg.RerankCacheBytes)}, nil
 }
 
 // Close finishes the requests that wait and lets the model go. Store and
@@ -83,7 +85,19 @@ func (s *Service) publish(snap *snapshot) {
 	if old := s.current.Swap(snap); old != nil {
 		old.release()
 	}
+	s.states.keep(snap.reranker())
 }
+
+// reranker is the model of the second stage, nil without one.
+func (s *snapshot) reranker() *lifelong.Model {
+	if s == nil || s.second == nil {
+		return nil
+	}
+	return s.second.Model
+}
+
+// States tells how the search states of users are kept.
+func (s *Service) States() StateStats { return s.states.stats() }
 
 // Predict answers what the user of the request will want next.
 //
@@ -104,7 +118,8 @@ func (s *Service) done(start time.Time, ans *Answer, err error, p *Prediction) {
 	p.Took = s.cfg.Now().Sub(start)
 	p.Err = err
 	if err == nil {
-		ans.Took = p.Took
+		ans.Took, ans.Stages = p.Took, p.Stages
+		p.Rerank = ans.Rerank
 		p.Rung, p.Degraded, p.Items = ans.Rung, ans.Degraded != nil, len(ans.Items)
 		p.Used, p.Unknown = ans.History.Used, ans.History.Unknown
 		if len(ans.Items) > 0 {
@@ -132,17 +147,18 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 	if err != nil {
 		return Answer{}, err
 	}
-	events, historyErr := s.history(ctx, req)
-	p.Store = s.cfg.Now().Sub(read)
+	past := s.past(snap, req)
+	historyErr := past.read(ctx, s, req)
+	p.Stages.Store = s.cfg.Now().Sub(read)
 	if historyErr != nil && (req.Strict || errors.Is(historyErr, context.Canceled)) {
 		return Answer{}, historyErr
 	}
-	ans, err := s.rankHistory(ctx, snap, req, events, p)
+	ans, err := s.rankHistory(ctx, snap, req, &past, p)
 	if err != nil {
 		return Answer{}, err
 	}
 	if sh := s.shadow.Load(); sh != nil && ans.Rung == RungModel {
-		sh.offer(s.batcher, req, events, &ans)
+		sh.offer(s.batcher, req, past.recent, &ans)
 	}
 	ans.Appended = appended
 	if historyErr != nil && ans.Degraded == nil {
@@ -152,11 +168,15 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 }
 
 // rankHistory fills a job, has it ranked and turns the result into an answer.
-func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request, events []event.Event, p *Prediction) (Answer, error) {
+func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request, past *past, p *Prediction) (Answer, error) {
 	snap.refs.Add(1) // the job's own; the caller's keeps it above zero
 	j := s.jobs.take(snap)
-	unknown, newest := j.fill(req, events)
-	ans, err := s.climb(ctx, snap, j, req, p)
+	unknown, newest := j.fill(req, past.recent)
+	if past.whole != nil {
+		j.look(past.whole)
+		s.widen(j)
+	}
+	ans, err := s.climb(ctx, snap, j, req, past, p)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -166,10 +186,10 @@ func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request,
 
 // climb gets the best rung that time and load allow for a filled job. It
 // consumes the job.
-func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Request, p *Prediction) (Answer, error) {
+func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Request, past *past, p *Prediction) (Answer, error) {
 	if len(j.items) == 0 || j.only && len(j.candidates) == 0 { // nothing to go by, or nothing to rank
 		defer s.jobs.give(j)
-		return s.answer(snap, j, nil, RungPopular, req.Explain), nil
+		return s.popular(snap, j, req), nil
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		j.due = deadline.Add(-s.cfg.Reserve)
@@ -180,15 +200,7 @@ func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Reques
 	}
 	switch {
 	case err == nil && how == finished && j.rung != "":
-		ans := s.answer(snap, j, j.out, j.rung, req.Explain)
-		ans.History.Used = j.used
-		if j.rung != RungModel {
-			ans.Degraded = new("the deadline was too short for the model on the whole history")
-			if req.Strict {
-				return Answer{}, ErrDeadline
-			}
-		}
-		return ans, nil
+		return s.settle(ctx, snap, j, req, past, p)
 	case how == gone || errors.Is(err, ErrClosed):
 		return Answer{}, cmp.Or(err, contextError(ctx))
 	case err == nil:
@@ -197,9 +209,54 @@ func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Reques
 	if req.Strict {
 		return Answer{}, err
 	}
-	ans := s.answer(snap, j, nil, RungPopular, req.Explain)
+	ans := s.popular(snap, j, req)
 	ans.Degraded = new(degradedBy(err))
 	return ans, nil
+}
+
+// settle turns what a worker ranked into an answer, by way of the second stage if
+// there is one.
+func (s *Service) settle(ctx context.Context, snap *snapshot, j *job, req *Request, past *past, p *Prediction) (Answer, error) {
+	if j.rung != RungModel && req.Strict {
+		return Answer{}, ErrDeadline
+	}
+	r := rerank{s: s, snap: snap, j: j, owner: past.owner, events: past.whole}
+	if j.wide > 0 {
+		start := s.cfg.Now()
+		if err := r.run(ctx, req.Explain); err != nil {
+			return Answer{}, err
+		}
+		if len(j.out) > 0 {
+			p.Stages.Rerank = s.cfg.Now().Sub(start)
+		}
+		if r.why != "" && req.Strict {
+			return Answer{}, cmp.Or(r.broke, ErrDeadline)
+		}
+	}
+	ans := s.answer(snap, j, j.out[:min(j.k, len(j.out))], j.rung, req.Explain)
+	ans.History.Used = j.used
+	if j.wide > 0 {
+		ans.Rerank = &r.use
+		for i, found := range r.found {
+			ans.Items[i].Moments = found
+		}
+	}
+	switch {
+	case j.rung != RungModel:
+		ans.Degraded = new("the deadline was too short for the model on the whole history")
+	case r.why != "":
+		ans.Degraded = &r.why
+	}
+	return ans, nil
+}
+
+// popular is the answer of the last rung.
+func (s *Service) popular(snap *snapshot, j *job, req *Request) Answer {
+	ans := s.answer(snap, j, nil, RungPopular, req.Explain)
+	if snap.wants(req) {
+		ans.Rerank = &RerankUse{Rung: RerankNone}
+	}
+	return ans
 }
 
 // run queues a job and waits for it. how is finished if the job is the caller's
@@ -212,7 +269,7 @@ func (s *Service) run(ctx context.Context, j *job, p *Prediction) (how outcome, 
 	if how != finished {
 		return how, nil
 	}
-	p.Queue, p.Rank = j.started.Sub(j.queued), j.took
+	p.Stages.Queue, p.Stages.Rank = j.started.Sub(j.queued), j.took
 	s.judge(j.snap.info.Version, p, j.err != nil)
 	if j.err != nil {
 		s.cfg.Log.Error("a request broke its ranker", "version", j.snap.info.Version, "error", j.err)

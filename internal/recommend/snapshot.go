@@ -51,6 +51,7 @@ type core struct {
 	popular []int32           // items by falling count, ties by lower number
 	vectors vectors
 	cost    *cost
+	second  *second // nil without a second stage
 	refs    atomic.Int64
 	onFree  func() // after the model was closed; never nil
 }
@@ -60,7 +61,8 @@ func newCore(l *Loaded, workers int) *core {
 		info: l.Info, model: l.Model, vocab: l.Vocab, base: l.Items, counts: l.Counts,
 		popular: byCount(l.Model.Items(), l.Counts),
 		vectors: newVectors(l.Model),
-		cost:    newCost(),
+		cost:    &cost{},
+		second:  newSecond(l.Reranker, workers),
 		onFree:  func() {},
 	}
 	c.rankers = make([]features.Ranker, workers)

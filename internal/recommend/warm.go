@@ -63,6 +63,9 @@ func warm(l *Loaded, workers, maxBatch int) (c *core, err error) {
 		return nil, err
 	}
 	c.measure(short, long)
+	if err := c.warmSecond(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -92,7 +95,7 @@ func checkSizes(l *Loaded) error {
 	if table, width := l.Model.ItemVectors(); table != nil && len(table) != n*width {
 		return fmt.Errorf("the model has %d items, its item vectors %d values of width %d", n, len(table), width)
 	}
-	return nil
+	return checkReranker(l)
 }
 
 func (c *core) window() int {

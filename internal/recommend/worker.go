@@ -185,7 +185,7 @@ func (s *scanner) run(j *job, of []int32) {
 	if s.scores == nil {
 		s.scores = make([]float32, scanBlock)
 	}
-	s.top.Reset(j.k)
+	s.top.Reset(j.depth())
 	n := len(v.inverse)
 	for lo := 0; lo < n; lo += scanBlock {
 		scores := s.scores[:min(scanBlock, n-lo)]

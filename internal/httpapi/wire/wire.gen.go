@@ -70,6 +70,9 @@ type Answer struct {
 	// RecommendationId Names this answer
 	RecommendationId string `json:"recommendation_id"`
 
+	// Rerank What became of the second stage; absent where there is none or `rerank` was false
+	Rerank *RerankUse `json:"rerank,omitempty"`
+
 	// Rung Which step of the ladder the answer stands on, best first: `model` (the whole usable history),
 	// `shorter-history`, `item-to-item` (what usually follows the newest known item), `popular`;
 	// `similar` for /v1/similar.
@@ -267,6 +270,24 @@ type ModelRef struct {
 	Version string `json:"version"`
 }
 
+// Moment A past event that the place of an item rests on
+type Moment struct {
+	Item string `json:"item"`
+	Kind string `json:"kind"`
+
+	// Place Position in the history, counted from the newest event, which is 1
+	Place int `json:"place"`
+
+	// Time Unix milliseconds; absent when unknown
+	Time *int64 `json:"time,omitempty"`
+
+	// Title Absent when the catalogue has none
+	Title *string `json:"title,omitempty"`
+
+	// Weight Share of the attention, 0 to 1
+	Weight float32 `json:"weight"`
+}
+
 // NewEvent An event of the request's user
 type NewEvent struct {
 	// Item Any UTF-8 of 1 to 256 bytes without control characters
@@ -314,6 +335,9 @@ type PredictRequest struct {
 	// Exclude Never answer these
 	Exclude *[]ID `json:"exclude,omitempty"`
 
+	// Explain Give each item a `reason`, and `moments` where the second stage answers; takes time
+	Explain *bool `json:"explain,omitempty"`
+
 	// History A bare history, oldest first, in place of the stored one
 	History *[]HistoryEvent `json:"history,omitempty"`
 
@@ -325,6 +349,9 @@ type PredictRequest struct {
 
 	// Model The version that must answer; `current` by default
 	Model *string `json:"model,omitempty"`
+
+	// Rerank Whether the second stage, where the version has one, ranks what was retrieved again against the whole history
+	Rerank *bool `json:"rerank,omitempty"`
 
 	// Strict A problem rather than a degraded answer
 	Strict *bool `json:"strict,omitempty"`
@@ -389,9 +416,31 @@ type Rejected struct {
 	Problem Problem `json:"problem"`
 }
 
+// RerankUse What became of the second stage; absent where there is none or `rerank` was false
+type RerankUse struct {
+	// Candidates Items that were scored
+	Candidates int `json:"candidates"`
+
+	// Events Events of the history that were searched, those of unknown items included
+	Events int `json:"events"`
+
+	// Oldest Unix milliseconds of the oldest event searched; absent when it has no time
+	Oldest *int64 `json:"oldest,omitempty"`
+
+	// Rung `whole-history`; `shorter-history`: only the newest events were searched; `none`: the order is that of retrieval
+	Rung string `json:"rung"`
+}
+
 // ScoredItem defines model for ScoredItem.
 type ScoredItem struct {
 	Id string `json:"id"`
+
+	// Moments The past events that the second stage selected for this item, heaviest first; with `explain` only, for the
+	// first 100 items of an answer and as long as the deadline allows.
+	Moments *[]Moment `json:"moments,omitempty"`
+
+	// Reason What speaks for it, in a sentence; with `explain` only
+	Reason *string `json:"reason,omitempty"`
 
 	// Score Comparable within one answer only
 	Score float32 `json:"score"`

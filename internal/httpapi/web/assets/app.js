@@ -1,6 +1,7 @@
 // The first page: a history on one side, what comes next on the other.
 import {ask, element, keepKey, showProblem} from './api.js';
 import {combobox} from './combobox.js';
+import {timeline} from './timeline.js';
 
 const $ = (id) => document.getElementById(id);
 const titles = new Map(); // item id -> title, as far as they are known
@@ -11,16 +12,21 @@ const state = {user: '', items: []};
 
 let asking; // of the question under way
 let loading; // of the stored history under way
+let explaining; // of the explanation under way
+
+/** The history that is asked about, as the contract has it. */
+function past() {
+  return state.user ? {user: state.user} : {history: state.items.map(({id, kind}) => (kind ? {item: id, kind} : {item: id}))};
+}
 
 /** Asks for a prediction and shows it; a newer question takes the place of an older one. */
 async function predict() {
   asking?.abort();
+  explaining?.abort();
   asking = new AbortController();
   const signal = asking.signal;
-  const body = {k: Number($('k').value)};
+  const body = {k: Number($('k').value), ...past()};
   if ($('seen').checked) body.include_seen = true;
-  if (state.user) body.user = state.user;
-  else body.history = state.items.map(({id, kind}) => (kind ? {item: id, kind} : {item: id}));
   const start = performance.now();
   try {
     const answer = await ask('POST', '/v1/predict', body, signal);
@@ -54,6 +60,7 @@ function showAnswer(answer, trip) {
     element('dl', {},
       fact('Stands on', rung, {title: meaning, 'data-rung': answer.rung}),
       fact('History used', `${used.used} ${used.used === 1 ? 'event' : 'events'}` + (used.unknown ? `, ${used.unknown} unknown to the model` : '')),
+      ...(answer.rerank ? [fact('Re-ranked by', reranks(answer.rerank), {'data-rerank': answer.rerank.rung})] : []),
       fact('Model', `${answer.model.name || 'none'} ${answer.model.version.slice(-8)}`, {title: answer.model.version}),
       fact('Round trip', milliseconds(trip))),
     ...(answer.degraded ? [element('p', {class: 'warning'}, `Not the best the service can do: ${answer.degraded}`)] : []),
@@ -68,8 +75,58 @@ function showAnswer(answer, trip) {
         element('span', {class: 'rank'}, String(i + 1)),
         element('span', {class: 'title'}, item.title ?? item.id, element('small', {}, item.title ? item.id : '')),
         element('span', {class: 'score', title: 'score, comparable within this list'}, item.score.toPrecision(4)),
-        bar));
+        bar),
+      ...(searched(answer.rerank) ? [whyButton(item, answer)] : []));
   }));
+}
+
+const searched = (rerank) => rerank && rerank.rung !== 'none' && rerank.events > 0;
+
+function reranks({rung, events, candidates}) {
+  if (rung === 'none') return 'nothing';
+  return `${rung === 'whole-history' ? 'all' : 'the newest'} ${events} ${events === 1 ? 'event' : 'events'}, for ${candidates} items`;
+}
+
+/** A button that opens and closes what an item of the list rests on. */
+function whyButton(item, answer) {
+  const name = item.title ?? item.id;
+  const button = element('button', {type: 'button', class: 'quiet why', 'aria-expanded': 'false', 'aria-label': `Why ${name}?`, 'data-why': item.id}, 'Why?');
+  button.addEventListener('click', () => {
+    const open = button.getAttribute('aria-expanded') === 'true';
+    closeWhy();
+    if (!open) explain(item, answer, button);
+  });
+  return button;
+}
+
+function closeWhy() {
+  explaining?.abort();
+  $('why')?.remove();
+  for (const button of $('answer').querySelectorAll('[data-why]')) button.setAttribute('aria-expanded', 'false');
+}
+
+/** Asks for the moments of the history that one item comes from and shows them below it. */
+async function explain(item, answer, button) {
+  explaining = new AbortController();
+  button.setAttribute('aria-expanded', 'true');
+  const panel = element('section', {id: 'why', 'aria-label': `Where ${item.title ?? item.id} comes from`, 'aria-live': 'polite', onkeydown: (event) => {
+    if (event.key !== 'Escape') return;
+    closeWhy();
+    button.focus();
+  }}, element('p', {class: 'note'}, 'Looking through the history…'));
+  button.closest('li').append(panel);
+  try {
+    const found = await ask('POST', '/v1/predict', {...past(), k: 1, candidates: [item.id], include_seen: true, explain: true}, explaining.signal);
+    const moments = found.items[0]?.moments ?? [];
+    for (const m of moments) m.title ??= titles.get(m.item);
+    panel.replaceChildren(...(moments.length && searched(found.rerank) ?
+      timeline(moments, {...found.rerank, newest: found.history.newest}) : [element('p', {class: 'note'}, 'No moment of the history stands out.')]));
+  } catch (err) {
+    if (err.name === 'AbortError') return;
+    const box = element('div', {class: 'problem', role: 'alert'});
+    showProblem(box, err);
+    panel.replaceChildren(box);
+  }
 }
 
 function milliseconds(ms) {

@@ -1,0 +1,277 @@
+package recommend
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"seqrec/internal/event"
+	"seqrec/internal/kernel"
+	"seqrec/internal/seqmodel/lifelong"
+)
+
+// The second stage. The caller's goroutine runs it on what a worker retrieved,
+// with one of the version's rescorers, of which there are as many as workers.
+
+// shortestRerank is the fewest events worth searching when the whole history does
+// not fit.
+const shortestRerank = 32
+
+// rerank is one request's way through the second stage.
+type rerank struct {
+	s      *Service
+	snap   *snapshot
+	j      *job
+	owner  owner
+	events []event.Event // parallel to j.past
+
+	targets int // searches of the history to be made
+	use     RerankUse
+	why     string     // what kept it from the whole history, "" if nothing did
+	broke   error      // why is that the model broke
+	found   [][]Moment // of each item of the answer; nil when not asked for
+}
+
+// wants says whether the second stage of a snapshot is to answer a request.
+func (s *snapshot) wants(req *Request) bool { return s.second != nil && !req.NoRerank }
+
+// look notes a whole history in the numbers of the second stage. Items that it
+// does not know keep their place.
+func (j *job) look(events []event.Event) {
+	timed, kinds := false, j.snap.second.Kinds
+	h := &j.past
+	for i := range events {
+		e := &events[i]
+		n, ok := j.snap.number(e.Item)
+		if !ok {
+			n = -1
+		}
+		h.Items, h.Times = append(h.Items, n), append(h.Times, e.Time)
+		timed = timed || e.Time != 0
+		if len(kinds) > 0 {
+			h.Kinds = append(h.Kinds, kinds[cmp.Or(e.Kind, event.DefaultKind)])
+		}
+	}
+	if !timed {
+		h.Times = h.Times[:0]
+	}
+}
+
+// widen says how much is to be retrieved for the second stage.
+func (s *Service) widen(j *job) {
+	j.wide = cmp.Or(s.cfg.RerankCandidates, j.snap.second.Candidates, defaultCandidates)
+	if j.only {
+		j.wide = len(j.candidates)
+	}
+}
+
+// run re-ranks j.out on the best rung that fits before the job is due. It fails
+// only when the caller has left.
+func (r *rerank) run(ctx context.Context, explain bool) error {
+	r.use = RerankUse{Rung: RerankNone}
+	if len(r.j.out) == 0 {
+		return nil
+	}
+	r.targets = len(r.j.out)
+	if explain { // searches once more for each item of the answer
+		r.targets += min(r.j.k, len(r.j.out), MaxExplained)
+	}
+	scorer, err := r.scorer(ctx)
+	if scorer == nil {
+		r.why = "the deadline was too short for the second stage"
+		return err
+	}
+	second := r.snap.second
+	events, fresh := r.rung()
+	if events == 0 {
+		second.rescorers <- scorer
+		second.cost.ease()
+		r.why = "the deadline was too short for the second stage"
+		return nil
+	}
+	start := r.s.cfg.Now()
+	predicted := second.cost.of(second.cost.idle(events, fresh, r.targets))
+	if err := r.score(scorer, events, explain); err != nil {
+		second.rescorers <- second.newRescorer() // the scratch of the other cannot be trusted any more
+		r.s.states.forget(r.owner.user)
+		r.s.judge(r.snap.info.Version, &Prediction{}, true) // beside what the first stage counted for this request
+		r.s.cfg.Log.Error("a request broke the second stage", "version", r.snap.info.Version, "error", err)
+		r.use, r.found = RerankUse{Rung: RerankNone}, nil
+		r.why, r.broke = "the second stage could not score this history", err
+		return nil
+	}
+	second.rescorers <- scorer
+	second.cost.learn(predicted, r.s.cfg.Now().Sub(start))
+	return nil
+}
+
+// scorer waits for a free rescorer. It is nil when the time is over.
+func (r *rerank) scorer(ctx context.Context) (*rescorer, error) {
+	select {
+	case free := <-r.snap.second.rescorers:
+		return free, nil
+	default:
+	}
+	var timeout <-chan time.Time
+	if !r.j.due.IsZero() {
+		timer := time.NewTimer(max(r.j.due.Sub(r.s.cfg.Now()), 0))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case free := <-r.snap.second.rescorers:
+		return free, nil
+	case <-timeout:
+		return nil, nil
+	case <-ctx.Done():
+		if err := contextError(ctx); err != ErrDeadline { //nolint:errorlint // contextError gives it as it is
+			return nil, err
+		}
+		return nil, nil
+	}
+}
+
+// rung chooses how many of the newest events are searched: all if that fits, else
+// the largest half, quarter, ... that does, 0 if none. fresh is how many of them
+// are in no state yet.
+func (r *rerank) rung() (events, fresh int) {
+	c := &r.snap.second.cost
+	whole := r.j.past.Len()
+	fits := func(events, fresh int) bool {
+		return r.j.due.IsZero() || !r.s.cfg.Now().Add(c.of(c.idle(events, fresh, r.targets))).After(r.j.due)
+	}
+	r.use.Rung = RerankWhole
+	if fresh = whole - r.s.states.covered(r.owner, &r.j.past); fits(whole, fresh) {
+		return whole, fresh
+	}
+	r.use.Rung, r.why = RerankShorter, "the deadline was too short for the second stage on the whole history"
+	for n := whole / 2; n >= shortestRerank; n /= 2 {
+		if fits(n, n) {
+			return n, n
+		}
+	}
+	r.use.Rung = RerankNone
+	return 0, 0
+}
+
+// score runs the rescorer over the newest events. A panic of the model is an
+// error, like scores that are no numbers.
+func (r *rerank) score(by *rescorer, events int, explain bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("re-rank with %s: panic: %v\n%s", r.snap.info.Version, p, debug.Stack())
+		}
+	}()
+	from := r.j.past.Len() - events
+	search := func(st *lifelong.State) {
+		if err = by.score(r.j, st); err != nil {
+			return
+		}
+		blend(r.j.out, by.odds, r.snap.second.Blend)
+		r.use.Events, r.use.Candidates, r.use.Oldest = events, len(r.j.out), r.events[from].Time
+		if explain {
+			r.explain(by.scorer, st, from)
+		}
+	}
+	if from == 0 {
+		r.s.states.lend(r.owner, &r.j.past, search)
+		return err
+	}
+	st := r.owner.model.NewState()
+	st.Append(after(&r.j.past, from))
+	search(st)
+	return err
+}
+
+// score sets by.odds to the log odds of what was retrieved.
+func (by *rescorer) score(j *job, st *lifelong.State) error {
+	by.items, by.odds = by.items[:0], slices.Grow(by.odds[:0], len(j.out))[:len(j.out)]
+	for i := range j.out {
+		if !finite(j.out[i].Score) {
+			return fmt.Errorf("the retrieval score of item number %d is %v", j.out[i].Item, j.out[i].Score)
+		}
+		by.items = append(by.items, j.out[i].Item)
+	}
+	by.scorer.ScoreState(by.odds, st, by.items, j.at)
+	for i, x := range by.odds {
+		if !finite(x) {
+			return fmt.Errorf("the log odds of item number %d are %v", by.items[i], x)
+		}
+	}
+	return nil
+}
+
+// blend gives every candidate its final score and sorts by it, best first, equal
+// ones by lower item number:
+//
+//	score = z(retrieval) + weight * z(log odds)
+//
+// where z is the distance from the mean of the candidates in standard deviations,
+// and 0 where all are equal.
+func blend(list []kernel.Scored, odds []float32, weight float64) {
+	retrieved := make([]float32, len(list))
+	for i := range list {
+		retrieved[i] = list[i].Score
+	}
+	m, d := moments(retrieved)
+	mo, do := moments(odds)
+	for i := range list {
+		list[i].Score = float32((float64(retrieved[i])-m)*d + weight*(float64(odds[i])-mo)*do)
+	}
+	slices.SortFunc(list, func(a, b kernel.Scored) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Item, b.Item))
+	})
+}
+
+// moments gives the mean and one over the standard deviation, 0 for that where
+// there is no deviation.
+func moments(x []float32) (mean, inverse float64) {
+	for _, v := range x {
+		mean += float64(v)
+	}
+	mean /= float64(len(x))
+	squares := 0.0
+	for _, v := range x {
+		squares += (float64(v) - mean) * (float64(v) - mean)
+	}
+	// Rounding alone may part equal scores: that is no deviation.
+	if d := math.Sqrt(squares / float64(len(x))); d > 1e-9*math.Abs(mean) && d > 0 {
+		return mean, 1 / d
+	}
+	return mean, 0
+}
+
+// explain notes for each item of the answer the events that the search selected,
+// as long as there is time. from is the first event of the state.
+func (r *rerank) explain(scorer *lifelong.Scorer, st *lifelong.State, from int) {
+	r.found = make([][]Moment, min(r.j.k, len(r.j.out), MaxExplained))
+	for i := range r.found {
+		if i > 0 && !r.j.due.IsZero() && r.s.cfg.Now().After(r.j.due) {
+			return
+		}
+		list := []Moment{}
+		for _, m := range scorer.ExplainState(st, r.j.out[i].Item, r.j.at) {
+			if len(list) == MaxMoments || !finite(m.Weight) {
+				break
+			}
+			e := &r.events[from+m.Event]
+			list = append(list, Moment{
+				Item: e.Item, Title: r.snap.title(e.Item), Kind: cmp.Or(e.Kind, event.DefaultKind), Time: e.Time,
+				Place: len(r.events) - from - m.Event, Weight: m.Weight,
+			})
+		}
+		r.found[i] = list
+	}
+}
+
+// title is what the catalogue calls an item, "" if it has no name for it.
+func (s *snapshot) title(id event.ItemID) string {
+	if n, ok := s.number(id); ok {
+		return s.cat.titles[n]
+	}
+	return ""
+}
