@@ -19,7 +19,7 @@ func Blend(dst, retrieval, logOdds []float32, weight float64) {
 }
 
 // standard gives the mean of x and one over its standard deviation, or 0 where
-// that is not a positive number.
+// there is none. Rounding alone may part equal scores: that is no deviation.
 func standard(x []float32) (mean, inverse float64) {
 	for _, v := range x {
 		mean += float64(v)
@@ -30,7 +30,7 @@ func standard(x []float32) (mean, inverse float64) {
 		squares += (float64(v) - mean) * (float64(v) - mean)
 	}
 	sd := math.Sqrt(squares / float64(max(len(x), 1)))
-	if !(sd > 1e-12) || math.IsInf(sd, 0) {
+	if !(sd > 1e-9*math.Abs(mean)) || math.IsInf(sd, 0) {
 		return mean, 0
 	}
 	return mean, 1 / sd
