@@ -85,17 +85,11 @@ func (c *benchLifelongCmd) set(a *app, name string) (*lifelongSet, error) {
 	if c.Epochs > 0 {
 		s.plan.Epochs = c.Epochs
 	}
-	folder := filepath.Join(c.Data, s.name)
-	data, _, err := features.ReadContext(a.ctx, folder, opt)
-	if err != nil {
+	var err error
+	if s.b, err = train.ReadBehaviours(a.ctx, filepath.Join(c.Data, s.name), opt, a.say); err != nil {
 		return nil, err
 	}
-	items, _, err := features.ReadItems(folder)
-	if err != nil {
-		return nil, err
-	}
-	s.b = &train.Behaviours{Data: data, Categories: features.CategoryCodes(items, data.Vocab), Kinds: features.KindCodes(data)}
-	if s.split, err = features.CutSlates(data, s.plan.Slates); err != nil {
+	if s.split, err = features.CutSlates(s.b.Data, s.plan.Slates); err != nil {
 		return nil, err
 	}
 	c.sets[name] = s
