@@ -214,17 +214,17 @@ func (c *benchLifelongCmd) halfWidthAUC(a *app) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	full, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", Width: 32, AttentionWidth: 32})
+	full, _, _, err := c.over(a, s, lifelong.Config{Model: "dare"})
 	if err != nil {
 		return row{}, err
 	}
-	half, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", Width: 32, AttentionWidth: 16})
+	half, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", AttentionWidth: 8})
 	if err != nil {
 		return row{}, err
 	}
 	diff := differences(half, full)
 	detail := s.detail()
-	detail["width"], detail["auc_32"], detail["auc_16"], detail["seeds"] = 32, full, half, c.Seeds
+	detail["auc_16"], detail["auc_8"], detail["seeds"] = full, half, c.Seeds
 	interval(detail, diff)
 	return row{Value: mean(diff), unit: "AUC", wanted: "within 0.001 of 0", Detail: detail}, nil
 }
