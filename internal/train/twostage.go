@@ -1,10 +1,15 @@
 package train
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"math"
 
+	"seqrec/internal/event"
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
+	"seqrec/internal/registry"
 	"seqrec/internal/seqmodel/lifelong"
 )
 
@@ -18,6 +23,35 @@ type TwoStages struct {
 	Second     *lifelong.Model
 	Candidates int
 	Blend      float64
+	Kinds      []string // of behaviour, by the code that Second learned; empty when it learned none
+}
+
+// defaultCandidates is how many items the service retrieves for a second stage
+// whose manifest does not say.
+const defaultCandidates = 300
+
+// openSecond joins the second stage of a version to its first; nil when the
+// version has none. What one file promises of the other is checked.
+func openSecond(v *registry.Version, first Model) (_ *TwoStages, err error) {
+	set := v.Manifest.Reranker
+	if set == nil {
+		return nil, nil
+	}
+	f, err := v.Open(registry.RerankerFile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	m, err := lifelong.Load(f, v.Size(registry.RerankerFile))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", registry.RerankerFile, err)
+	case m.Items() != first.Items():
+		return nil, fmt.Errorf("%s has %d items, the first stage %d", registry.RerankerFile, m.Items(), first.Items())
+	case m.Config().Kinds != len(set.Kinds):
+		return nil, fmt.Errorf("%s learned %d kinds of behaviour, the manifest names %d", registry.RerankerFile, m.Config().Kinds, len(set.Kinds))
+	}
+	return &TwoStages{First: first, Second: m, Candidates: cmp.Or(set.Candidates, defaultCandidates), Blend: set.Blend, Kinds: set.Kinds}, nil
 }
 
 // Items implements Model.
@@ -30,13 +64,19 @@ func (m *TwoStages) Describe() string {
 
 // NewRanker implements Model.
 func (m *TwoStages) NewRanker() features.Ranker {
-	return &twoStageRanker{m: m, first: m.First.NewRanker(), second: m.Second.NewScorer()}
+	r := &twoStageRanker{m: m, first: m.First.NewRanker(), second: m.Second.NewScorer(), kinds: map[string]int32{}}
+	for code, name := range m.Kinds {
+		r.kinds[name] = int32(code)
+	}
+	return r
 }
 
 type twoStageRanker struct {
 	m       *TwoStages
 	first   features.Ranker
 	second  *lifelong.Scorer
+	kinds   map[string]int32
+	codes   []int32 // of the kinds of the history at hand
 	top     kernel.TopK
 	best    []kernel.Scored
 	blocked []uint64
@@ -45,9 +85,9 @@ type twoStageRanker struct {
 	odds    []float32
 }
 
-// below parts the candidates, whose blended scores are a few units large, from
-// the rest of the catalogue.
-const below = 1000
+// aside shrinks the first stage's scores so far that no candidate, which has at
+// least 1, is reached. A power of two changes no order, as a shift by rounding may.
+const aside = 1.0 / (1 << 60)
 
 // Score implements features.Ranker.
 func (r *twoStageRanker) Score(dst []float32, queries []features.Query) {
@@ -74,20 +114,32 @@ func (r *twoStageRanker) Rank(dst [][]kernel.Scored, queries []features.Query) {
 // rerank turns the first stage's scores of the whole catalogue into final ones.
 func (r *twoStageRanker) rerank(scores []float32, q *features.Query, blocked []uint64) {
 	r.retrieve(scores, q, blocked)
-	mean := float32(0)
-	if len(r.stage1) > 0 {
-		mean = r.stage1[len(r.stage1)-1]
-	}
-	for i := range scores {
-		scores[i] -= mean + below // order kept, and no candidate is reached
-	}
+	kernel.Scale(scores, aside, scores)
 	r.odds = resize(r.odds, len(r.named))
-	h := lifelong.History{Items: q.History, Times: q.Times}
-	r.second.Score(r.odds, h, r.named, q.At)
+	r.second.Score(r.odds, r.history(q), r.named, q.At)
 	lifelong.Blend(r.odds, r.stage1, r.odds, r.m.Blend)
-	for i, item := range r.named {
-		scores[item] = r.odds[i]
+	least := float32(math.Inf(1))
+	for _, x := range r.odds {
+		least = min(least, x)
 	}
+	for i, item := range r.named {
+		scores[item] = r.odds[i] - least + 1
+	}
+}
+
+// history is that of a query as the second stage reads it: a kind is what the
+// service makes of it, where nobody said the default one.
+func (r *twoStageRanker) history(q *features.Query) lifelong.History {
+	h := lifelong.History{Items: q.History, Times: q.Times}
+	if len(r.m.Kinds) == 0 || q.Kinds == nil {
+		return h
+	}
+	r.codes = r.codes[:0]
+	for _, kind := range q.Kinds {
+		r.codes = append(r.codes, r.kinds[cmp.Or(kind, string(event.DefaultKind))])
+	}
+	h.Kinds = r.codes
+	return h
 }
 
 // retrieve names the best candidates outside the history.
