@@ -47,7 +47,7 @@ func TestStudy(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	for _, m := range got.Models {
-		if len(m.AUC) != 2 || m.Interval == nil || mean(m.AUC) < 0.6 {
+		if len(m.AUC) != 2 || m.Interval == nil || len(m.Search) != 2 || !(m.Search[0] > 0 && m.Search[0] <= 1) || mean(m.AUC) < 0.6 {
 			t.Errorf("%+v", m)
 		}
 	}
