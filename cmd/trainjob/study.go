@@ -50,7 +50,7 @@ type studied struct {
 	Model    string             `json:"model"`
 	AUC      []float64          `json:"auc"` // by seed
 	UserGAUC []float64          `json:"user_gauc"`
-	Search   []float64          `json:"search_ndcg,omitempty"` // against mutual information; none without categories
+	Search   []float64          `json:"search_ndcg,omitempty"`    // against mutual information; none without categories
 	Interval *eval.SeedInterval `json:"auc_over_seeds,omitempty"` // from two seeds on
 	Seconds  []float64          `json:"seconds"`
 }
