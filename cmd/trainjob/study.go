@@ -94,8 +94,29 @@ func (c *studyCmd) Run(a *app) error {
 	return errors.Join(w.Flush(), json.NewEncoder(a.out).Encode(map[string]any{"data": c.Data, "seeds": c.Seeds, "train_slates": len(split.Train), "test_slates": len(split.Test), "models": lines}))
 }
 
+// zeros reports the flags that were given a 0 where a plan's zero means its
+// default: what was asked for would be something else.
+func (c *studyCmd) zeros() error {
+	for _, f := range [...]struct {
+		flag string
+		zero bool
+	}{
+		{"epochs", c.Epochs == 0}, {"eval-every", c.EvalEvery == 0}, {"batch-size", c.BatchSize == 0}, {"rate", c.Rate == 0}, {"width", c.Width == 0},
+		{"length", c.Length == 0}, {"select", c.Select == 0}, {"min-events", c.MinEvents == 0}, {"positives", c.Positives == 0},
+		{"positive-step", c.PositiveStep == 0}, {"negatives", c.Negatives == 0},
+	} {
+		if f.zero {
+			return fmt.Errorf("%w: --%s is 0, want more", errUsage, f.flag)
+		}
+	}
+	return nil
+}
+
 // plans are the settings of every member.
 func (c *studyCmd) plans() (plans []train.LifelongPlan, err error) {
+	if err := c.zeros(); err != nil {
+		return nil, err
+	}
 	if len(c.Models) == 0 || len(c.Seeds) == 0 {
 		return nil, fmt.Errorf("%w: want a model and a seed", errUsage)
 	}
