@@ -199,8 +199,8 @@ func (s *second) chooseBlend(ctx context.Context) error {
 		odds, mixed := make([]float32, len(ranker.named)), make([]float32, len(ranker.named))
 		ranker.second.Score(odds, ranker.history(&q), ranker.named, c.At)
 		for i, w := range blends {
-			lifelong.Blend(mixed, ranker.stage1, odds, w)
-			gains[i] += gainAt10(mixed, at)
+			lifelong.BlendBeside(mixed, ranker.stage1, odds, w, ranker.fresh)
+			gains[i] += gainAt10(mixed[:ranker.fresh], ranker.named, mixed[at], c.Target)
 		}
 	}
 	best := 0
@@ -214,11 +214,12 @@ func (s *second) chooseBlend(ctx context.Context) error {
 	return nil
 }
 
-// gainAt10 is the NDCG@10 of one wanted item among candidates.
-func gainAt10(scores []float32, at int) float64 {
+// gainAt10 is the NDCG@10 of a wanted item and its score among candidates that
+// may hold it, equal scores by lower item number.
+func gainAt10(scores []float32, named []int32, own float32, wanted int32) float64 {
 	rank := 1
 	for i, x := range scores {
-		if x > scores[at] || x == scores[at] && i < at {
+		if x > own || x == own && named[i] < wanted {
 			rank++
 		}
 	}

@@ -123,12 +123,14 @@ func TestTwoStagesKeepTheirPlaces(t *testing.T) {
 	r.Score(both, []features.Query{q})
 	above := 0
 	for i := range both {
-		if both[i] >= 1 {
-			above++
+		if both[i] >= 0.5 {
+			if !slices.Contains(q.History, int32(i)) {
+				above++
+			}
 			continue
 		}
 		for j := range i {
-			if both[j] < 1 && alone[i] > alone[j] && both[i] < both[j] {
+			if both[j] < 0.5 && alone[i] > alone[j] && both[i] < both[j] {
 				t.Fatalf("items %d and %d changed places below the candidates", i, j)
 			}
 		}

@@ -18,6 +18,10 @@ import (
 // hold, Second scores them against the whole history, and Blend mixes the two
 // (see lifelong.Blend). The rest of the catalogue keeps the order of First,
 // below every candidate.
+//
+// Judges ask for an item again where it is the answer, though the history holds
+// it. So what the history holds and First puts among the candidates is scored
+// beside them, on their scale; the scores of the candidates are those of serving.
 type TwoStages struct {
 	First      Model
 	Second     *lifelong.Model
@@ -80,13 +84,15 @@ type twoStageRanker struct {
 	top     kernel.TopK
 	best    []kernel.Scored
 	blocked []uint64
-	named   []int32
+	named   []int32 // candidates, the first fresh of them outside the history
+	fresh   int
 	stage1  []float32
 	odds    []float32
 }
 
 // aside shrinks the first stage's scores so far that no candidate, which has at
-// least 1, is reached. A power of two changes no order, as a shift by rounding may.
+// least 1, is reached, nor what stands beside them. A power of two changes no
+// order, as a shift by rounding may.
 const aside = 1.0 / (1 << 60)
 
 // Score implements features.Ranker.
@@ -117,13 +123,13 @@ func (r *twoStageRanker) rerank(scores []float32, q *features.Query, blocked []u
 	kernel.Scale(scores, aside, scores)
 	r.odds = resize(r.odds, len(r.named))
 	r.second.Score(r.odds, r.history(q), r.named, q.At)
-	lifelong.Blend(r.odds, r.stage1, r.odds, r.m.Blend)
+	lifelong.BlendBeside(r.odds, r.stage1, r.odds, r.m.Blend, r.fresh)
 	least := float32(math.Inf(1))
-	for _, x := range r.odds {
+	for _, x := range r.odds[:r.fresh] {
 		least = min(least, x)
 	}
 	for i, item := range r.named {
-		scores[item] = r.odds[i] - least + 1
+		scores[item] = max(r.odds[i]-least+1, 0.5) // what is worse than every candidate stays above the rest
 	}
 }
 
@@ -142,7 +148,8 @@ func (r *twoStageRanker) history(q *features.Query) lifelong.History {
 	return h
 }
 
-// retrieve names the best candidates outside the history.
+// retrieve names the best candidates outside the history, then what the history
+// holds and scores as high as the last of them.
 func (r *twoStageRanker) retrieve(scores []float32, q *features.Query, blocked []uint64) {
 	words := (len(scores) + 63) / 64
 	r.blocked = append(r.blocked[:0], make([]uint64, words)...)
@@ -156,6 +163,18 @@ func (r *twoStageRanker) retrieve(scores []float32, q *features.Query, blocked [
 	r.named, r.stage1 = r.named[:0], r.stage1[:0]
 	for _, s := range r.best {
 		r.named, r.stage1 = append(r.named, s.Item), append(r.stage1, s.Score)
+	}
+	r.fresh = len(r.named)
+	bar := float32(math.Inf(-1))
+	if r.fresh == r.m.Candidates {
+		bar = r.stage1[r.fresh-1]
+	}
+	for _, item := range q.History {
+		word, bit := item>>6, uint64(1)<<(item&63)
+		if open := blocked == nil || blocked[word]&bit == 0; open && scores[item] >= bar && r.blocked[word]&bit != 0 {
+			r.blocked[word] &^= bit // once
+			r.named, r.stage1 = append(r.named, item), append(r.stage1, scores[item])
+		}
 	}
 }
 

@@ -237,3 +237,36 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// TestTwoStagesAskAgain: where answers are items that the history holds, a second
+// stage without a weight changes no figure.
+func TestTwoStagesAskAgain(t *testing.T) {
+	d := &features.Dataset{Vocab: features.NewVocab(), Offsets: []int{0}}
+	for i := range 60 {
+		d.Vocab.Add(fmt.Sprint("i", i))
+	}
+	for u := range 50 {
+		d.Users = append(d.Users, fmt.Sprint("u", u))
+		for e := range 30 {
+			d.Items = append(d.Items, int32((u*u+e%(6+u%5)*(1+e%3))%60)) // few items, again and again
+		}
+		d.Offsets = append(d.Offsets, len(d.Items))
+	}
+	split := features.LeaveOneOut(d)
+	again := 0
+	for _, c := range split.Test {
+		if slices.Contains(c.Input, c.Target) {
+			again++
+		}
+	}
+	if again < 20 {
+		t.Fatalf("%d of %d answers were there before", again, len(split.Test))
+	}
+	first := must(baseline.Fit(baseline.Popularity, split, baseline.Options{}))
+	second := must(lifelong.New(lifelong.Config{Items: split.Items, InitStd: 1}, nil, 1))
+	alone := must(train.JudgeSplit(t.Context(), "first", first, split, train.JudgeOptions{}))
+	both := must(train.JudgeSplit(t.Context(), "both", &train.TwoStages{First: first, Second: second, Candidates: 20}, split, train.JudgeOptions{}))
+	if alone.NDCG10() != both.NDCG10() || alone.MRR.Mean != both.MRR.Mean {
+		t.Errorf("NDCG@10 %v and MRR %v alone, %v and %v with a second stage of no weight", alone.NDCG10(), alone.MRR.Mean, both.NDCG10(), both.MRR.Mean)
+	}
+}

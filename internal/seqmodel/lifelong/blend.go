@@ -11,8 +11,14 @@ import "math"
 // Scores that are all equal count as zeros. A weight of 0 leaves the order of
 // the first stage. dst may be either input.
 func Blend(dst, retrieval, logOdds []float32, weight float64) {
-	shift1, scale1 := standard(retrieval)
-	shift2, scale2 := standard(logOdds)
+	BlendBeside(dst, retrieval, logOdds, weight, len(dst))
+}
+
+// BlendBeside is Blend for n candidates and more behind them, which are brought to
+// the scale of the n and change nothing of their scores.
+func BlendBeside(dst, retrieval, logOdds []float32, weight float64, n int) {
+	shift1, scale1 := standard(retrieval[:n])
+	shift2, scale2 := standard(logOdds[:n])
 	for i := range dst {
 		dst[i] = float32((float64(retrieval[i])-shift1)*scale1 + weight*(float64(logOdds[i])-shift2)*scale2)
 	}
