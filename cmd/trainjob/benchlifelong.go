@@ -42,7 +42,7 @@ func (c *benchLifelongCmd) Run(a *app) error {
 		measure{"half-width-auc", c.halfWidthAUC},
 		measure{"half-width-time", halfWidthTime},
 	)
-	for _, kind := range []string{"dare", "twin", "eta", "sdim", "sim", "sim-hard", "din"} {
+	for _, kind := range []string{"dare", "twin", "twin-v2", "eta", "sdim", "sim", "sim-hard", "din"} {
 		list = append(list, measure{"truth-recall-" + kind, c.truthRecall(kind)})
 	}
 	list = append(list,

@@ -114,19 +114,30 @@ func (b *Behaviours) configure(c lifelong.Config) lifelong.Config {
 	return c
 }
 
-// Example is a slate with its history of at most n events.
+// Example is a slate with its history of at most n events. Its moment is that of
+// the newest of them, as in the service, which nobody tells when an item will be
+// taken.
 func (b *Behaviours) Example(s features.Slate, n int) lifelong.Example {
 	first := b.Data.Offsets[s.User]
 	hi := first + int(s.End)
 	lo := max(first, hi-n)
 	e := lifelong.Example{History: lifelong.History{Items: b.Data.Items[lo:hi]}, Candidates: s.Candidates}
 	if b.Data.Times != nil {
-		e.History.Times, e.At = b.Data.Times[lo:hi], b.Data.Times[hi]
+		e.History.Times = b.Data.Times[lo:hi]
+		e.At = momentOf(e.History.Times)
 	}
 	if b.Kinds.Of != nil {
 		e.History.Kinds = b.Kinds.Of[lo:hi]
 	}
 	return e
+}
+
+// momentOf is the time of the newest event, 0 where none is known.
+func momentOf(times []int64) int64 {
+	if len(times) == 0 {
+		return 0
+	}
+	return times[len(times)-1]
 }
 
 // LifelongProgress tells how a fit is going, after every step.

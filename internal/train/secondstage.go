@@ -197,7 +197,7 @@ func (s *second) chooseBlend(ctx context.Context) error {
 			continue // no blend finds what was not retrieved
 		}
 		odds, mixed := make([]float32, len(ranker.named)), make([]float32, len(ranker.named))
-		ranker.second.Score(odds, ranker.history(&q), ranker.named, c.At)
+		ranker.second.Score(odds, ranker.history(&q), ranker.named, momentOf(c.Times))
 		for i, w := range blends {
 			lifelong.BlendBeside(mixed, ranker.stage1, odds, w, ranker.fresh)
 			gains[i] += gainAt10(mixed[:ranker.fresh], ranker.named, mixed[at], c.Target)

@@ -122,7 +122,7 @@ func (r *twoStageRanker) rerank(scores []float32, q *features.Query, blocked []u
 	r.retrieve(scores, q, blocked)
 	kernel.Scale(scores, aside, scores)
 	r.odds = resize(r.odds, len(r.named))
-	r.second.Score(r.odds, r.history(q), r.named, q.At)
+	r.second.Score(r.odds, r.history(q), r.named, momentOf(q.Times))
 	lifelong.BlendBeside(r.odds, r.stage1, r.odds, r.m.Blend, r.fresh)
 	least := float32(math.Inf(1))
 	for _, x := range r.odds[:r.fresh] {

@@ -270,3 +270,29 @@ func TestTwoStagesAskAgain(t *testing.T) {
 		t.Errorf("NDCG@10 %v and MRR %v alone, %v and %v with a second stage of no weight", alone.NDCG10(), alone.MRR.Mean, both.NDCG10(), both.MRR.Mean)
 	}
 }
+
+// TestMomentIsThatOfTheService: learning, judging and serving agree on when a
+// question is asked, or a table of time gaps would be learned for another one.
+func TestMomentIsThatOfTheService(t *testing.T) {
+	data, truth := features.LifelongWorld(1, features.LifelongOptions{Users: 3, History: 200, Items: 400})
+	b := train.NewBehaviours(data, truth.Items)
+	if e := b.Example(features.Slate{User: 1, End: 50, Candidates: []int32{1, 2}}, 20); e.At != e.History.Times[19] {
+		t.Errorf("an example is asked at %d, its newest event is of %d", e.At, e.History.Times[19])
+	}
+	if e := b.Example(features.Slate{User: 1, Candidates: []int32{1}}, 20); e.At != 0 || e.History.Len() != 0 {
+		t.Errorf("without events: %+v", e)
+	}
+	split := features.LeaveOneOut(data)
+	first := must(baseline.Fit(baseline.Popularity, split, baseline.Options{}))
+	second := must(lifelong.New(lifelong.Config{Items: split.Items, Gaps: true, InitStd: 1}, nil, 1))
+	r := (&train.TwoStages{First: first, Second: second, Candidates: 50, Blend: 5}).NewRanker()
+	c := split.Test[0]
+	var scores [2][]float32
+	for i, at := range []int64{c.At, c.Times[len(c.Times)-1]} {
+		scores[i] = make([]float32, split.Items)
+		r.Score(scores[i], []features.Query{{History: c.Input, Times: c.Times, At: at}})
+	}
+	if !slices.Equal(scores[0], scores[1]) {
+		t.Error("the judge asks at another moment than the service")
+	}
+}
