@@ -27,7 +27,8 @@ type benchCmd struct {
 	Redis   benchRedisCmd   `cmd:"" help:"Histories in a Redis of our own: redis-gib, plan-error, redis-predict-p50, redis-predict-p99, redis-away."`
 
 	Stream       benchStreamCmd       `cmd:"" help:"Kafka to the store on one core, and how soon an event counts: stream-eps, visible-p99-ms."`
-	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered."`
+	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered; then what cluster does."`
+	Cluster      benchClusterCmd      `cmd:"" help:"kill -9 primaries of a Redis Cluster while events stream, then count, replay the log and count again: cluster-lost."`
 
 	Speed  benchSpeedCmd  `cmd:"" help:"predict and events on a service of our own."`
 	Faults benchFaultsCmd `cmd:"" help:"kill, swap and allocs on services of our own."`

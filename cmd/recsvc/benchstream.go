@@ -38,17 +38,18 @@ func (c benchStreamCmd) Run(ctx context.Context, m *Main) error {
 // streamPartitions is how many partitions the topic of the benchmarks has.
 const streamPartitions = 4
 
-// stream is a real broker of our own with topics, and a store: a real Redis of our own, or a folder.
+// stream is a real broker of our own with topics, and a store: a real Redis or Redis Cluster of our own, or a folder.
 type stream struct {
-	dir    childDir
-	broker *services.Kafka
-	redis  *services.Redis // nil with a folder
-	opts   ingest.Options
-	flags  []string // what children are told
+	dir     childDir
+	broker  *services.Kafka
+	redis   *services.Redis        // nil unless it is the store
+	cluster *services.RedisCluster // the same
+	opts    ingest.Options
+	flags   []string // what children are told
 }
 
-// newStream starts a broker and, unless the store is to be a folder, a Redis whose append-only file is synced as fsync
-// says. Close must be called.
+// newStream starts a broker and a store: "redis" is one whose append-only file is synced as fsync says, "cluster" one of
+// three primaries with a replica each, "pebble" a folder. Close must be called.
 func newStream(ctx context.Context, in, fsync string, settings []string) (s *stream, err error) {
 	dir, _, err := newChildDir(1)
 	if err != nil {
@@ -66,11 +67,17 @@ func newStream(ctx context.Context, in, fsync string, settings []string) (s *str
 		"--store", filepath.Join(string(dir), "store"), "--listen-probes=127.0.0.1:0",
 		"--kafka-brokers", s.opts.Brokers[0], "--kafka-session=2s", "--kafka-drain=1s",
 	}, settings...)
-	if in == "redis" {
+	switch in {
+	case "redis":
 		if s.redis, err = services.StartRedis(ctx, string(dir), "redis", services.RedisOptions{AOF: fsync}); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 		s.flags = append(s.flags, "--redis-addresses", s.redis.Addr)
+	case "cluster":
+		if s.cluster, err = services.StartRedisCluster(ctx, string(dir), 3, 1, services.RedisOptions{}); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.flags = append(s.flags, "--redis-cluster", "--redis-addresses", strings.Join(s.cluster.Addrs, ","))
 	}
 	for range 20 { // a broker that has just started may not know itself yet
 		if err = ingest.CreateTopics(ctx, s.opts, streamPartitions, 1); err == nil {
@@ -85,6 +92,9 @@ func (s *stream) Close() error {
 	err := s.broker.Kill()
 	if s.redis != nil {
 		err = errors.Join(err, s.redis.Kill())
+	}
+	if s.cluster != nil {
+		err = errors.Join(err, s.cluster.Kill())
 	}
 	return errors.Join(err, os.RemoveAll(string(s.dir)))
 }
