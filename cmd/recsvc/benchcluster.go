@@ -13,6 +13,7 @@ import (
 )
 
 type benchClusterCmd struct {
+	pageFlag
 	Seed      uint64 `default:"1" help:"Of the moments of the kills."`
 	Events    int    `default:"1000000" help:"Events to send."`
 	Users     int    `default:"20000" help:"Users they are of."`
@@ -22,7 +23,7 @@ type benchClusterCmd struct {
 
 // Run kills primaries while events stream, and prints what that lost.
 func (c benchClusterCmd) Run(ctx context.Context, m *Main) error {
-	return m.all("recsvc bench cluster", "", func() ([]row, error) { return c.rows(ctx, m) })
+	return m.all("recsvc bench cluster", c.Write, func() ([]row, error) { return c.rows(ctx, m) })
 }
 
 // lossy is what failovers did to the events of one run.

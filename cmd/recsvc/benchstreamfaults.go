@@ -197,7 +197,7 @@ type comparison struct{ records, lost, doubled, misordered int }
 // compare holds every history against the log, and the log against what was sent.
 func (s *stream) compare(ctx context.Context, m *Main, events []event.Event) (found comparison, err error) {
 	inLog := logged{left: map[event.Event]bool{}}
-	if _, err := ingest.Replay(ctx, s.opts, time.Time{}, time.Time{}, &inLog, nil); err != nil {
+	if _, err := ingest.Replay(ctx, s.opts, ingest.Window{}, &inLog, nil); err != nil {
 		return found, err
 	}
 	found.records = inLog.records
@@ -239,8 +239,8 @@ type logged struct {
 	left    map[event.Event]bool
 }
 
-// Append implements ingest.Appender.
-func (l *logged) Append(_ context.Context, events []event.Event) (store.Result, error) {
+// AppendSent implements ingest.Appender.
+func (l *logged) AppendSent(_ context.Context, events []event.Event, _ []int64) (store.Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records += len(events)

@@ -145,7 +145,7 @@ func (s logSource) Name() string { return s.name }
 // Gather implements train.Source.
 func (s logSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
 	into := &gathering{to: to}
-	read, err := ingest.Replay(ctx, s.opts, s.from, s.to, into, nil)
+	read, err := ingest.Replay(ctx, s.opts, ingest.Window{From: s.from, To: s.to}, into, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +161,8 @@ type gathering struct {
 	to *features.Gatherer
 }
 
-// Append implements ingest.Appender.
-func (g *gathering) Append(_ context.Context, events []event.Event) (store.Result, error) {
+// AppendSent implements ingest.Appender. Who was erased is left out when all is gathered.
+func (g *gathering) AppendSent(_ context.Context, events []event.Event, _ []int64) (store.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range events {

@@ -14,9 +14,10 @@ import (
 	"seqrec/internal/store"
 )
 
-// Appender keeps events; a store.Store does. Appending an event again must change nothing.
+// Appender keeps events; a store.Store does. Appending an event again must change nothing. sent has, for each event, when
+// it was given to the log, in Unix milliseconds: those of users erased since then are not to be kept.
 type Appender interface {
-	Append(ctx context.Context, events []event.Event) (store.Result, error)
+	AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error)
 }
 
 // Consumer reads the events of a topic as a member of a consumer group and appends them to a store.

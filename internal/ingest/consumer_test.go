@@ -142,9 +142,9 @@ func sum(lag map[int]int64) (all int64) {
 // slow makes an appender take a moment, so that a group has something to do while it changes hands.
 type slow struct{ Appender }
 
-func (s slow) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (s slow) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	pause(ctx, 2*time.Millisecond)
-	return s.Appender.Append(ctx, events)
+	return s.Appender.AppendSent(ctx, events, sent)
 }
 
 // away fails so many times before it lets an append through.
@@ -154,7 +154,7 @@ type away struct {
 	times int
 }
 
-func (a *away) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (a *away) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	a.mu.Lock()
 	a.times--
 	gone := a.times >= 0
@@ -162,7 +162,7 @@ func (a *away) Append(ctx context.Context, events []event.Event) (store.Result, 
 	if gone {
 		return store.Result{}, fmt.Errorf("nobody is there")
 	}
-	return a.Appender.Append(ctx, events)
+	return a.Appender.AppendSent(ctx, events, sent)
 }
 
 // TestStoreAway: a store that fails is asked again and again; nothing is skipped and nothing committed meanwhile.
@@ -227,7 +227,7 @@ type gate struct {
 	entered, open chan struct{}
 }
 
-func (g *gate) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (g *gate) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	select {
 	case g.entered <- struct{}{}:
 	default:
@@ -237,7 +237,7 @@ func (g *gate) Append(ctx context.Context, events []event.Event) (store.Result, 
 	case <-ctx.Done():
 		return store.Result{}, ctx.Err()
 	}
-	return g.Appender.Append(ctx, events)
+	return g.Appender.AppendSent(ctx, events, sent)
 }
 
 // childVariable tells the test binary to be a consumer: broker, topic and store folder.

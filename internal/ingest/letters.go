@@ -18,6 +18,7 @@ const (
 	headerTopic     = headerPrefix + "topic"     // where the record stood
 	headerPartition = headerPrefix + "partition" //
 	headerOffset    = headerPrefix + "offset"    //
+	headerSent      = headerPrefix + "sent"      // when it was first given to the log, in Unix milliseconds
 	headerCut       = headerPrefix + "cut"       // length of the value before it was cut to fit; absent if it is whole
 )
 
@@ -37,6 +38,7 @@ func letter(r record, why *fault, topic string, partition int) record {
 	add(headerTopic, topic)
 	add(headerPartition, strconv.Itoa(partition))
 	add(headerOffset, strconv.FormatInt(r.offset, 10))
+	add(headerSent, strconv.FormatInt(r.sent().UnixMilli(), 10))
 	r.headers = headers
 	return r
 }

@@ -220,11 +220,11 @@ type picky struct {
 	err error
 }
 
-func (p picky) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (p picky) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	if slices.ContainsFunc(events, func(e event.Event) bool { return e.User == "user-3" }) {
 		return store.Result{}, fmt.Errorf("append: %w", p.err)
 	}
-	return p.Appender.Append(ctx, events)
+	return p.Appender.AppendSent(ctx, events, sent)
 }
 
 // TestPoisonedHistory: what the store can never take is sent away alone; its neighbours are stored.

@@ -127,7 +127,7 @@ func (p *partition) idle(ctx context.Context, f fetched) {
 func (p *partition) take(ctx context.Context, records []record, high int64) bool {
 	b := Batched{Partition: p.id, Records: len(records), Lag: max(high-records[len(records)-1].offset-1, 0)}
 	now := p.opts.Now()
-	events, letters := make([]event.Event, 0, len(records)), []record(nil)
+	events, letters := batch{make([]event.Event, 0, len(records)), make([]int64, 0, len(records))}, []record(nil)
 	sources := make([]*record, 0, len(records)) // of events
 	refuse := func(r *record, why *fault) {
 		letters = append(letters, letter(*r, why, p.opts.Topic, p.id))
@@ -142,15 +142,26 @@ func (p *partition) take(ctx context.Context, records []record, high int64) bool
 			refuse(r, bad)
 			continue
 		}
-		events, sources = append(events, e), append(sources, r)
+		events.add(e, r.sent().UnixMilli())
+		sources = append(sources, r)
 	}
 	start := time.Now()
 	if !p.store(ctx, events, &b.Result, func(i int, why *fault) { refuse(sources[i], why) }) || !p.sendAway(ctx, letters) {
 		return false
 	}
-	b.Append, b.Events = time.Since(start), events
+	b.Append, b.Events = time.Since(start), events.events
 	p.opts.Observer.Took(b)
 	return true
+}
+
+// batch is events and when each was sent, in Unix milliseconds.
+type batch struct {
+	events []event.Event
+	sent   []int64
+}
+
+func (b *batch) add(e event.Event, sent int64) {
+	b.events, b.sent = append(b.events, e), append(b.sent, sent)
 }
 
 // appendTimeout bounds one try of an append, so that a store that hangs is asked again.
@@ -158,26 +169,25 @@ const appendTimeout = 30 * time.Second
 
 // store appends events until the store has acknowledged them all, whatever it takes, or until ctx ends: then it reports
 // false. An event that can never be stored is refused alone.
-func (p *partition) store(ctx context.Context, events []event.Event, sum *store.Result, refuse func(i int, why *fault)) bool {
-	if len(events) == 0 {
+func (p *partition) store(ctx context.Context, in batch, sum *store.Result, refuse func(i int, why *fault)) bool {
+	n := len(in.events)
+	if n == 0 {
 		return true
 	}
 	try := backoff{first: p.opts.Retry}
 	for {
-		result, err := p.tryAppend(ctx, events)
+		result, err := p.tryAppend(ctx, in)
 		switch why := hopeless(err); {
 		case err == nil:
-			sum.Accepted += result.Accepted
-			sum.Duplicate += result.Duplicate
-			sum.Dropped += result.Dropped
+			sum.Add(result)
 			return true
-		case why != nil && len(events) == 1:
+		case why != nil && n == 1:
 			refuse(0, why)
 			return true
 		case why != nil: // some of them: halve until it stands alone
-			half := len(events) / 2
-			return p.store(ctx, events[:half], sum, refuse) &&
-				p.store(ctx, events[half:], sum, func(i int, why *fault) { refuse(half+i, why) })
+			half := n / 2
+			return p.store(ctx, batch{in.events[:half], in.sent[:half]}, sum, refuse) &&
+				p.store(ctx, batch{in.events[half:], in.sent[half:]}, sum, func(i int, why *fault) { refuse(half+i, why) })
 		}
 		p.opts.Observer.Troubled("append", err)
 		if !try.wait(ctx) {
@@ -186,12 +196,12 @@ func (p *partition) store(ctx context.Context, events []event.Event, sum *store.
 	}
 }
 
-func (p *partition) tryAppend(ctx context.Context, events []event.Event) (store.Result, error) {
+func (p *partition) tryAppend(ctx context.Context, in batch) (store.Result, error) {
 	ctx, cancel := grace(ctx, p.opts.Drain)
 	defer cancel()
 	ctx, cancelTry := context.WithTimeout(ctx, appendTimeout)
 	defer cancelTry()
-	return p.to.Append(ctx, events)
+	return p.to.AppendSent(ctx, in.events, in.sent)
 }
 
 // hopeless says what is wrong with events that the store will refuse however often it is asked; nil for what waiting

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -49,13 +50,21 @@ func (p *Producer) Close() error {
 // Produce writes events to their topic, keyed by user, and returns when all replicas in sync have them. On error some
 // may have been written; writing them again is harmless. The events must be valid.
 func (p *Producer) Produce(ctx context.Context, events []event.Event) error {
-	messages := make([]kafka.Message, len(events))
-	for i, e := range events {
+	return p.produceSent(ctx, batch{events: events})
+}
+
+// produceSent is Produce of events that were given to the log before, if it is known when.
+func (p *Producer) produceSent(ctx context.Context, in batch) error {
+	messages := make([]kafka.Message, len(in.events))
+	for i, e := range in.events {
 		value, err := json.Marshal(e)
 		if err != nil {
 			return fmt.Errorf("write event as JSON: %w", err)
 		}
 		messages[i] = kafka.Message{Topic: p.cluster.opts.Topic, Key: []byte(e.User), Value: value}
+		if len(in.sent) > 0 {
+			messages[i].Headers = []kafka.Header{{Key: headerSent, Value: strconv.AppendInt(nil, in.sent[i], 10)}}
+		}
 	}
 	return p.write(ctx, "produce events", messages)
 }

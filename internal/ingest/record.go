@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,15 @@ type record struct {
 type header struct {
 	key   string
 	value []byte
+}
+
+// sent is when the event was given to the log: the stamp of the record, or an earlier moment that a header names because
+// the record has been on a detour.
+func (r *record) sent() time.Time {
+	if ms, err := strconv.ParseInt(r.header(headerSent), 10, 64); err == nil && ms < r.time.UnixMilli() {
+		return time.UnixMilli(ms)
+	}
+	return r.time
 }
 
 // The reasons for which a record is bad; labels of a metric and a header of the dead letter.

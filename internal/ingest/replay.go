@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"seqrec/internal/event"
+	"seqrec/internal/store"
 )
 
 // Replayed says what Replay did.
@@ -18,24 +19,33 @@ type Replayed struct {
 	Accepted  int64
 	Duplicate int64
 	Dropped   int64            // older than all that the store keeps of the user
+	Erased    int64            // sent before their user was erased
 	Bad       map[string]int64 // by reason; they went to the dead-letter topic when they were new
 }
 
-// Replay appends the events of a window of the log to a store: records stamped at from or later and before to. A zero
-// from is the oldest record, a zero to is what the log holds now. Whatever part of it the store has already changes
+// Window is a part of a log.
+type Window struct {
+	From time.Time // records stamped then or later; zero means from the oldest on
+	To   time.Time // records stamped before; zero means all that the log holds now
+	// Erased are users whose events from before their erasures are left out, beside those that the store itself has
+	// erased. A new store knows of none.
+	Erased []*store.ErasureList
+}
+
+// Replay appends the events of a window of the log to a store. Whatever part of it the store has already changes
 // nothing, so a store that is being written may be replayed into, and a replay that failed may be run again.
 // progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell).
-func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender, progress func(done, all int64)) (Replayed, error) {
+func Replay(ctx context.Context, opts Options, w Window, into Appender, progress func(done, all int64)) (Replayed, error) {
 	c, err := connect(opts)
 	if err != nil {
 		return Replayed{}, fmt.Errorf("configure kafka: %w", err)
 	}
 	defer c.close()
-	spans, err := c.window(ctx, from, to)
+	spans, err := c.window(ctx, w.From, w.To)
 	if err != nil {
 		return Replayed{}, err
 	}
-	r := replay{cluster: c, into: into, sum: Replayed{Bad: map[string]int64{}}, progress: progress}
+	r := replay{cluster: c, into: into, erased: w.Erased, sum: Replayed{Bad: map[string]int64{}}, progress: progress}
 	for _, s := range spans {
 		r.all += s.end - s.next
 	}
@@ -119,6 +129,7 @@ func (c *cluster) each(ctx context.Context, topic string, s span, fn func(contex
 type replay struct {
 	cluster  *cluster
 	into     Appender
+	erased   []*store.ErasureList
 	progress func(done, all int64)
 
 	mu  sync.Mutex
@@ -128,19 +139,24 @@ type replay struct {
 
 func (r *replay) take(ctx context.Context, records []record) error {
 	now := r.cluster.opts.Now()
-	bad := map[string]int64{}
-	events := make([]event.Event, 0, len(records))
+	bad, erased := map[string]int64{}, int64(0)
+	in := batch{make([]event.Event, 0, len(records)), make([]int64, 0, len(records))}
 	for i := range records {
 		e, why := decode(&records[i], r.cluster.opts.Batch.Record, now)
 		if why != nil {
 			bad[why.reason]++
 			continue
 		}
-		events = append(events, e)
+		sent := records[i].sent().UnixMilli()
+		if slices.ContainsFunc(r.erased, func(l *store.ErasureList) bool { return l.Covers(e.User, sent) }) {
+			erased++
+			continue
+		}
+		in.add(e, sent)
 	}
-	result, err := r.into.Append(ctx, events)
+	result, err := r.into.AppendSent(ctx, in.events, in.sent)
 	if err != nil {
-		return fmt.Errorf("append %d events: %w", len(events), err)
+		return fmt.Errorf("append %d events: %w", len(in.events), err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,6 +164,7 @@ func (r *replay) take(ctx context.Context, records []record) error {
 	r.sum.Accepted += int64(result.Accepted)
 	r.sum.Duplicate += int64(result.Duplicate)
 	r.sum.Dropped += int64(result.Dropped)
+	r.sum.Erased += int64(result.Erased) + erased
 	for reason, n := range bad {
 		r.sum.Bad[reason] += n
 	}
