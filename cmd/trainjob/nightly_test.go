@@ -410,6 +410,30 @@ func TestNightsInBucket(t *testing.T) {
 	if o := must(t, "validate", "current", "--registry", place, "--registry-cache", t.TempDir()); !strings.Contains(o.out, second["version"].(string)) {
 		t.Errorf("a third machine finds %s", o.out)
 	}
+	// Any machine lists, promotes and rolls back what the bucket holds.
+	elsewhere := func(args ...string) string {
+		t.Helper()
+		return must(t, append(args, "--registry", place, "--registry-cache", t.TempDir())...).out
+	}
+	was, is := first["version"].(string), second["version"].(string)
+	for _, step := range []struct {
+		args    []string
+		current string
+	}{
+		{[]string{"rollback"}, was}, {[]string{"promote", "latest"}, is}, {[]string{"promote", was}, was}, {[]string{"rollback"}, is},
+	} {
+		if out := elsewhere(step.args...); strings.TrimSpace(out) != step.current {
+			t.Errorf("%v says %s, want %s", step.args, out, step.current)
+		}
+		lines := strings.Split(elsewhere("list"), "\n")
+		i := slices.IndexFunc(lines, func(l string) bool { return strings.HasSuffix(l, " current") })
+		if len(lines) != 4 || i < 0 || !strings.HasPrefix(lines[i], step.current) { // heading, two versions, end
+			t.Errorf("after %v: %q, want %s to be current", step.args, lines, step.current)
+		}
+	}
+	if out := elsewhere("list", "--json"); !strings.Contains(out, `"current":true`) || strings.Count(out, "\n") != 2 {
+		t.Errorf("list --json: %s", out)
+	}
 }
 
 // The list of erasures may come from a running service, which asks for a key.
