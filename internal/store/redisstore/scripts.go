@@ -19,10 +19,9 @@ import (
 // It answers 1 when done, 0 when the history has changed, and the negated moment of an erasure when the first event was
 // sent before it. Sealed chunks without a head are what an eviction left.
 var appendScript = redis.NewScript(`
-local mark = redis.pcall('GET', KEYS[3])
-local erased = type(mark) == 'string' and tonumber(mark) or 0
+local found = redis.call('MGET', KEYS[1], KEYS[3])
+local head, erased = found[1], tonumber(found[2] or '') or 0
 if erased > 0 and erased >= tonumber(ARGV[10]) then return -erased end
-local head = redis.call('GET', KEYS[1])
 if (head or '') ~= ARGV[1] then return 0 end
 if ARGV[4] == '1' and (redis.call('HGET', KEYS[2], 'r') or '') ~= ARGV[5] then return 0 end
 if not head or ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
