@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -256,7 +257,7 @@ func (p picky) Append(ctx context.Context, events []event.Event) (store.Result, 
 
 // TestPoisonedHistory: what the store can never take is sent away alone; its neighbours are stored.
 func TestPoisonedHistory(t *testing.T) {
-	for reason, err := range map[string]error{reasonRefused: store.ErrInvalid, reasonCorrupt: store.ErrCorrupt} {
+	for reason, err := range map[string]error{reasonRefused: store.ErrInvalid, reasonCorrupt: store.ErrCorrupt, reasonNewer: store.ErrNewerFormat} {
 		t.Run(reason, func(t *testing.T) {
 			opts := options(t, 1)
 			events := someEvents(300, 30)
@@ -272,6 +273,35 @@ func TestPoisonedHistory(t *testing.T) {
 				t.Errorf("bad %v, want 10 of %s", w.bad, reason)
 			}
 		})
+	}
+}
+
+// spoiled is a store that can be used only from the fourth try on.
+type spoiled struct {
+	Appender
+	tries atomic.Int64
+}
+
+func (s *spoiled) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+	if s.tries.Add(1) < 4 {
+		return store.Result{}, fmt.Errorf("append: %w: %w", store.ErrForeign, store.ErrCorrupt)
+	}
+	return s.Appender.Append(ctx, events)
+}
+
+// TestForeignStore: a store that refuses everything is waited for; its users are not to blame.
+func TestForeignStore(t *testing.T) {
+	opts := options(t, 1)
+	events := someEvents(20, 3)
+	produce(t, opts, events)
+	s, w := openStore(t, t.TempDir()), newWatcher()
+	opts.Observer = w
+	stop := consume(t, opts, &spoiled{Appender: s})
+	w.wait(t, "all records", func() bool { return w.records >= len(events) })
+	stop()
+	compare(t, s, events)
+	if len(w.bad) > 0 || w.troubles["append"] != 3 {
+		t.Errorf("bad %v, troubles %v, want none and 3", w.bad, w.troubles)
 	}
 }
 

@@ -159,31 +159,18 @@ const appendTimeout = 30 * time.Second
 // store appends events until the store has acknowledged them all, whatever it takes, or until ctx ends: then it reports
 // false. An event that can never be stored is refused alone.
 func (p *partition) store(ctx context.Context, events []event.Event, sum *store.Result, refuse func(i int, why *fault)) bool {
-	if len(events) == 0 {
-		return true
-	}
-	try := backoff{first: p.opts.Retry}
-	for {
-		result, err := p.tryAppend(ctx, events)
-		switch why := hopeless(err); {
-		case err == nil:
-			sum.Accepted += result.Accepted
-			sum.Duplicate += result.Duplicate
-			sum.Dropped += result.Dropped
-			return true
-		case why != nil && len(events) == 1:
-			refuse(0, why)
-			return true
-		case why != nil: // some of them: halve until it stands alone
-			half := len(events) / 2
-			return p.store(ctx, events[:half], sum, refuse) &&
-				p.store(ctx, events[half:], sum, func(i int, why *fault) { refuse(half+i, why) })
+	return appendAll(func(events []event.Event) (store.Result, error) {
+		for try := (backoff{first: p.opts.Retry}); ; {
+			result, err := p.tryAppend(ctx, events)
+			if err == nil || hopeless(err) != nil {
+				return result, err
+			}
+			p.opts.Observer.Troubled("append", err)
+			if !try.wait(ctx) {
+				return result, ctx.Err()
+			}
 		}
-		p.opts.Observer.Troubled("append", err)
-		if !try.wait(ctx) {
-			return false
-		}
-	}
+	}, events, sum, refuse) == nil
 }
 
 func (p *partition) tryAppend(ctx context.Context, events []event.Event) (store.Result, error) {
@@ -192,18 +179,6 @@ func (p *partition) tryAppend(ctx context.Context, events []event.Event) (store.
 	ctx, cancelTry := context.WithTimeout(ctx, appendTimeout)
 	defer cancelTry()
 	return p.to.Append(ctx, events)
-}
-
-// hopeless says what is wrong with events that the store will refuse however often it is asked; nil for what waiting
-// may mend.
-func hopeless(err error) *fault {
-	switch {
-	case errors.Is(err, store.ErrInvalid):
-		return &fault{reasonRefused, err.Error()}
-	case errors.Is(err, store.ErrCorrupt):
-		return &fault{reasonCorrupt, err.Error()}
-	}
-	return nil
 }
 
 // sendAway writes letters until the broker has acknowledged them all, or until ctx ends.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"seqrec/internal/event"
+	"seqrec/internal/store"
 )
 
 // Replayed says what Replay did.
@@ -19,13 +20,22 @@ type Replayed struct {
 	Duplicate int64
 	Dropped   int64            // older than all that the store keeps of the user
 	Bad       map[string]int64 // by reason; they went to the dead-letter topic when they were new
+	Refused   map[string]int64 // by reason; good events that the store cannot take, see ErrRefused
 }
+
+// ErrRefused says that a replay is done but for events that the store cannot take, as a rule because what it holds of their
+// users cannot be read. When those are erased, another replay completes the store.
+var ErrRefused = errors.New("the store refused some events")
 
 // Replay appends the events of a window of the log to a store: records stamped at from or later and before to. A zero
 // from is the oldest record, a zero to is what the log holds now. Whatever part of it the store has already changes
-// nothing, so a store that is being written may be replayed into, and a replay that failed may be run again.
+// nothing, so a store that is being written may be replayed into, and a replay that failed may be run again. Errors:
+// ErrRefused, and those of the brokers and the store, which end it.
 // progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell).
 func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender, progress func(done, all int64)) (Replayed, error) {
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return Replayed{}, fmt.Errorf("the window is empty: it begins at %s and ends at %s", from.Format(time.RFC3339), to.Format(time.RFC3339))
+	}
 	c, err := connect(opts)
 	if err != nil {
 		return Replayed{}, fmt.Errorf("configure kafka: %w", err)
@@ -35,7 +45,7 @@ func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender
 	if err != nil {
 		return Replayed{}, err
 	}
-	r := replay{cluster: c, into: into, sum: Replayed{Bad: map[string]int64{}}, progress: progress}
+	r := replay{cluster: c, into: into, sum: Replayed{Bad: map[string]int64{}, Refused: map[string]int64{}}, progress: progress}
 	for _, s := range spans {
 		r.all += s.end - s.next
 	}
@@ -45,6 +55,9 @@ func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender
 		partitions.Go(func() { faults[i] = c.each(ctx, c.opts.Topic, s, r.take) })
 	}
 	partitions.Wait()
+	if len(r.sum.Refused) > 0 {
+		faults = append(faults, fmt.Errorf("%w: erase their users, then replay again", ErrRefused))
+	}
 	return r.sum, errors.Join(faults...)
 }
 
@@ -128,7 +141,7 @@ type replay struct {
 
 func (r *replay) take(ctx context.Context, records []record) error {
 	now := r.cluster.opts.Now()
-	bad := map[string]int64{}
+	bad, refused := map[string]int64{}, map[string]int64{}
 	events := make([]event.Event, 0, len(records))
 	for i := range records {
 		e, why := decode(&records[i], r.cluster.opts.Batch.Record, now)
@@ -138,7 +151,9 @@ func (r *replay) take(ctx context.Context, records []record) error {
 		}
 		events = append(events, e)
 	}
-	result, err := r.into.Append(ctx, events)
+	var result store.Result
+	err := appendAll(func(events []event.Event) (store.Result, error) { return r.into.Append(ctx, events) }, events, &result,
+		func(_ int, why *fault) { refused[why.reason]++ })
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", len(events), err)
 	}
@@ -150,6 +165,9 @@ func (r *replay) take(ctx context.Context, records []record) error {
 	r.sum.Dropped += int64(result.Dropped)
 	for reason, n := range bad {
 		r.sum.Bad[reason] += n
+	}
+	for reason, n := range refused {
+		r.sum.Refused[reason] += n
 	}
 	if r.progress != nil {
 		r.progress(r.sum.Records, r.all)

@@ -70,6 +70,16 @@ func classify(ctx context.Context, err error) error {
 	return err
 }
 
+// foreign marks an error over what belongs to no user with store.ErrForeign, if it says that the bytes cannot be read.
+func foreign(err error) error {
+	var answer redis.Error
+	wrong := errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "WRONGTYPE")
+	if wrong || errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNewerFormat) {
+		return fmt.Errorf("%w: %w", store.ErrForeign, err)
+	}
+	return err
+}
+
 // exec sends a pipeline. Each command carries its own error; the one returned is about the connection, and no command
 // has been answered.
 func exec(ctx context.Context, p redis.Pipeliner) error {
