@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -276,19 +275,6 @@ func TestPoisonedHistory(t *testing.T) {
 	}
 }
 
-// spoiled is a store that can be used only from the fourth try on.
-type spoiled struct {
-	Appender
-	tries atomic.Int64
-}
-
-func (s *spoiled) Append(ctx context.Context, events []event.Event) (store.Result, error) {
-	if s.tries.Add(1) < 4 {
-		return store.Result{}, fmt.Errorf("append: %w: %w", store.ErrForeign, store.ErrCorrupt)
-	}
-	return s.Appender.Append(ctx, events)
-}
-
 // TestForeignStore: a store that refuses everything is waited for; its users are not to blame.
 func TestForeignStore(t *testing.T) {
 	opts := options(t, 1)
@@ -296,7 +282,7 @@ func TestForeignStore(t *testing.T) {
 	produce(t, opts, events)
 	s, w := openStore(t, t.TempDir()), newWatcher()
 	opts.Observer = w
-	stop := consume(t, opts, &spoiled{Appender: s})
+	stop := consume(t, opts, &away{Appender: s, times: 3, err: fmt.Errorf("append: %w: %w", store.ErrForeign, store.ErrCorrupt)})
 	w.wait(t, "all records", func() bool { return w.records >= len(events) })
 	stop()
 	compare(t, s, events)

@@ -22,7 +22,8 @@ type log interface {
 // partition is one partition while it is ours. It belongs to one goroutine and holds one fetch in memory.
 type partition struct {
 	id       int
-	next     int64 // offset of the next record
+	next     int64 // offset of the next fetch
+	done     int64 // offset after the last record that is stored or sent away
 	opts     *Options
 	log      log
 	to       Appender
@@ -36,6 +37,7 @@ func (p *partition) follow(ctx context.Context) {
 	if p.next < 0 && !p.begin(ctx) {
 		return
 	}
+	p.done = p.next
 	for ctx.Err() == nil {
 		f, err := p.log.fetch(ctx, p.opts.Topic, p.id, p.next)
 		if err != nil {
@@ -52,7 +54,8 @@ func (p *partition) follow(ctx context.Context) {
 			if !p.take(ctx, some, f.high) {
 				return
 			}
-			p.appended(p.id, some[len(some)-1].offset+1)
+			p.done = some[len(some)-1].offset + 1
+			p.appended(p.id, p.done)
 		}
 		p.next = f.next
 	}
@@ -100,7 +103,7 @@ func (p *partition) fetchFailed(ctx context.Context, err error) {
 		if lookup == nil {
 			p.opts.Observer.Troubled("gap", fmt.Errorf("going on at %d: %w", first, err))
 			p.opts.Log.Error("records were deleted before they were read, or the topic was made anew", "partition", p.id, "wanted", p.next, "oldest", first)
-			p.next = first
+			p.next, p.done = first, first
 			return
 		}
 		err = lookup
@@ -116,7 +119,7 @@ func (p *partition) idle(ctx context.Context, f fetched) {
 		pause(ctx, p.opts.Retry)
 	}
 	if f.next > p.next {
-		p.next = f.next
+		p.next, p.done = f.next, f.next
 		p.appended(p.id, p.next)
 	}
 	p.opts.Observer.Took(Batched{Partition: p.id, Lag: max(f.high-p.next, 0)})
@@ -132,7 +135,6 @@ func (p *partition) take(ctx context.Context, records []record, high int64) bool
 	refuse := func(r *record, why *fault) {
 		letters = append(letters, letter(*r, why, p.opts.Topic, p.id))
 		b.Bad = append(b.Bad, why.reason)
-		p.opts.Log.Warn("bad record", "partition", p.id, "offset", r.offset, "reason", why.reason)
 	}
 	for i := range records {
 		r := &records[i]
@@ -147,6 +149,9 @@ func (p *partition) take(ctx context.Context, records []record, high int64) bool
 	start := time.Now()
 	if !p.store(ctx, events, &b.Result, func(i int, why *fault) { refuse(sources[i], why) }) || !p.sendAway(ctx, letters) {
 		return false
+	}
+	if len(letters) > 0 { // one line a batch, however many; the letters say the rest
+		p.opts.Log.Warn("bad records", "partition", p.id, "records", len(letters), "first_offset", letters[0].offset, "first_reason", b.Bad[0])
 	}
 	b.Append, b.Events = time.Since(start), events
 	p.opts.Observer.Took(b)
@@ -165,12 +170,25 @@ func (p *partition) store(ctx context.Context, events []event.Event, sum *store.
 			if err == nil || hopeless(err) != nil {
 				return result, err
 			}
-			p.opts.Observer.Troubled("append", err)
+			p.stuck(ctx, "append", err)
 			if !try.wait(ctx) {
 				return result, ctx.Err()
 			}
 		}
 	}, events, sum, refuse) == nil
+}
+
+// lagTimeout bounds the look at how far behind a batch that waits is.
+const lagTimeout = time.Second
+
+// stuck tells of a batch that has to wait, and how much is waiting behind it by now: nothing else would say so.
+func (p *partition) stuck(ctx context.Context, doing string, err error) {
+	p.opts.Observer.Troubled(doing, err)
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
+	defer cancel()
+	if end, err := p.log.end(ctx, p.opts.Topic, p.id); err == nil {
+		p.opts.Observer.Took(Batched{Partition: p.id, Lag: max(end-p.done, 0)})
+	}
 }
 
 func (p *partition) tryAppend(ctx context.Context, events []event.Event) (store.Result, error) {
@@ -189,7 +207,7 @@ func (p *partition) sendAway(ctx context.Context, letters []record) bool {
 		if err == nil {
 			return true
 		}
-		p.opts.Observer.Troubled("dead-letter", err)
+		p.stuck(ctx, "dead-letter", err)
 		if !try.wait(ctx) {
 			return false
 		}
