@@ -55,10 +55,11 @@ func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender
 		partitions.Go(func() { faults[i] = c.each(ctx, c.opts.Topic, s, r.take) })
 	}
 	partitions.Wait()
+	err = errors.Join(faults...)
 	if len(r.sum.Refused) > 0 {
-		faults = append(faults, fmt.Errorf("%w: erase their users, then replay again", ErrRefused))
+		err = errors.Join(err, fmt.Errorf("%w: erase their users, then replay again", ErrRefused))
 	}
-	return r.sum, errors.Join(faults...)
+	return r.sum, err
 }
 
 // span is a part of a partition.

@@ -104,7 +104,7 @@ func (c *copier) pass(ctx context.Context) error {
 func (c *copier) user(ctx context.Context, user event.UserID) error {
 	events, err := c.from.Recent(ctx, user, math.MaxInt32)
 	if err != nil {
-		return err
+		return fmt.Errorf("user %q: %w", user, err)
 	}
 	c.state.Users++
 	if _, known := c.seen[user]; known && len(c.fresh.Receipts) > 0 {
