@@ -64,7 +64,7 @@ func classify(ctx context.Context, err error) error {
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || strings.HasPrefix(text, "redis: ") {
+		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || strings.Contains(text, "redis: ") {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return err

@@ -169,6 +169,7 @@ func TestRefusals(t *testing.T) {
 		{"out of memory", Options{Addrs: []string{small.Addr}}, store.ErrFull, "maxmemory"},
 		{"no cluster", Options{Addrs: []string{plain.Addr}, Cluster: true}, store.ErrInvalid, "unset cluster"},
 		{"a cluster", Options{Addrs: cluster.Addrs[:1]}, store.ErrInvalid, "set cluster"},
+		{"no sentinel", Options{Addrs: []string{plain.Addr}, MasterName: "x"}, store.ErrUnavailable, "sentinels"},
 		{"absent", Options{Addrs: []string{"127.0.0.1:1"}}, store.ErrUnavailable, "refused"},
 	}
 	for _, c := range cases {
