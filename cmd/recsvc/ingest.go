@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,11 @@ func (c ingestCmd) Run(ctx context.Context, m *Main) (err error) {
 		return errors.Join(err, ln.Close())
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	consumer, err := ingest.NewConsumer(opts, to)
+	counted, err := newCounted(to, metrics)
+	if err != nil {
+		return errors.Join(fmt.Errorf("register metrics: %w", err), ln.Close())
+	}
+	consumer, err := ingest.NewConsumer(opts, counted)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -60,7 +65,7 @@ func (c ingestCmd) Run(ctx context.Context, m *Main) (err error) {
 	}
 	var guests sync.WaitGroup
 	if c.Churn > 0 {
-		guests.Go(func() { comeAndGo(ctx, opts, to, c.Churn) })
+		guests.Go(func() { comeAndGo(ctx, opts, counted, c.Churn) })
 	}
 	err = consumer.Run(ctx)
 	guests.Wait()
@@ -125,8 +130,11 @@ func (c createTopicsCmd) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
+	if c.Partitions < 1 || c.Replicas < 1 {
+		return errors.New("create-topics: --partitions and --replicas must be above zero")
+	}
 	if err := ingest.CreateTopics(ctx, opts, c.Partitions, c.Replicas); err != nil {
-		return err
+		return fmt.Errorf("at %s: %w", strings.Join(cfg.Kafka.Brokers, ","), err)
 	}
 	fmt.Fprintf(m.Stdout, "topics %s, %s and %s are there\n", cfg.Kafka.Topic, cfg.Kafka.DeadLetterTopic, cfg.Kafka.ItemsTopic)
 	return nil

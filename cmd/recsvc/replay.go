@@ -87,8 +87,8 @@ func (c replayCmd) Run(ctx context.Context, m *Main) (err error) {
 			note(m.Stderr, "%d of %d records, %.0f a second", done, all, float64(done)/t.Sub(now).Seconds())
 		}
 	})
-	fmt.Fprintf(m.Stdout, "%d records: %d events new, %d held already, %d beyond the cap, %d from before an erasure%s\n",
-		got.Records, got.Accepted, got.Duplicate, got.Dropped, got.Erased, byReason(", bad:", got.Bad))
+	fmt.Fprintf(m.Stdout, "%d records: %d events new, %d held already, %d beyond the cap, %d from before an erasure%s%s\n",
+		got.Records, got.Accepted, got.Duplicate, got.Dropped, got.Erased, byReason(", bad:", got.Bad), byReason(", refused by the store:", got.Refused))
 	return err
 }
 

@@ -104,9 +104,14 @@ func (c *Consumer) begin(gen *kafka.Generation, loops *sync.WaitGroup) {
 			p.follow(ctx)
 		})
 	}
-	loops.Add(1)
+	loops.Add(2)
 	gen.Start(func(ctx context.Context) {
 		defer loops.Done()
 		commits.run(ctx, &partitions)
+	})
+	gen.Start(func(ctx context.Context) { // the next generation begins when this has returned
+		defer loops.Done()
+		<-ctx.Done()
+		c.opts.Observer.Assigned(nil)
 	})
 }

@@ -19,9 +19,10 @@ type Mended struct {
 
 // ReplayDeadLetters looks at every dead letter that was there when it began and was not dealt with before. One that is a
 // good event by now (its time has come, the rules or the store were mended, or all that it lacked was a key) goes back to
-// the topic of events, with a note of when it was first sent: if its user was erased since, it does not bring him back. The others go to the end of the dead-letter topic, as they are. How far it came is committed in
-// the group with ".dead-letter" behind its name, after the broker has acknowledged both, so nothing is lost if it is
-// interrupted; what is done twice is harmless. Two of them must not run at once.
+// the topic of events, with a note of when it was first sent: if its user was erased since, it does not bring him back.
+// The others go to the end of the dead-letter topic, as they are. How far it came is committed in the group with
+// ".dead-letter" behind its name, after the broker has acknowledged both, so nothing is lost if it is interrupted; what is
+// done twice is harmless. Two of them must not run at once.
 func ReplayDeadLetters(ctx context.Context, opts Options) (Mended, error) {
 	c, err := connect(opts)
 	if err != nil {

@@ -43,6 +43,7 @@ const (
 	reasonLarge     = "too-large"    // longer than Batch.Record
 	reasonRefused   = "refused"      // the store calls the event invalid
 	reasonCorrupt   = "history-lost" // what the store holds of the user cannot be read, so nothing can be added to it
+	reasonNewer     = "newer-format" // the same, because a later version of the program wrote it
 )
 
 // fault is why a record is bad.

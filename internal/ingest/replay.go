@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"seqrec/internal/event"
 	"seqrec/internal/store"
 )
 
@@ -21,6 +20,7 @@ type Replayed struct {
 	Dropped   int64            // older than all that the store keeps of the user
 	Erased    int64            // sent before their user was erased
 	Bad       map[string]int64 // by reason; they went to the dead-letter topic when they were new
+	Refused   map[string]int64 // by reason; good events that the store cannot take, see ErrRefused
 }
 
 // Window is a part of a log.
@@ -32,10 +32,18 @@ type Window struct {
 	Erased []*store.ErasureList
 }
 
+// ErrRefused says that a replay is done but for events that the store cannot take, as a rule because what it holds of their
+// users cannot be read. When those are erased, another replay completes the store.
+var ErrRefused = errors.New("the store refused some events")
+
 // Replay appends the events of a window of the log to a store. Whatever part of it the store has already changes
 // nothing, so a store that is being written may be replayed into, and a replay that failed may be run again.
-// progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell).
+// progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell). Errors:
+// ErrRefused, and those of the brokers and the store, which end it.
 func Replay(ctx context.Context, opts Options, w Window, into Appender, progress func(done, all int64)) (Replayed, error) {
+	if !w.From.IsZero() && !w.To.IsZero() && !w.From.Before(w.To) {
+		return Replayed{}, fmt.Errorf("the window is empty: it begins at %s and ends at %s", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
+	}
 	c, err := connect(opts)
 	if err != nil {
 		return Replayed{}, fmt.Errorf("configure kafka: %w", err)
@@ -45,7 +53,7 @@ func Replay(ctx context.Context, opts Options, w Window, into Appender, progress
 	if err != nil {
 		return Replayed{}, err
 	}
-	r := replay{cluster: c, into: into, erased: w.Erased, sum: Replayed{Bad: map[string]int64{}}, progress: progress}
+	r := replay{cluster: c, into: into, erased: w.Erased, sum: Replayed{Bad: map[string]int64{}, Refused: map[string]int64{}}, progress: progress}
 	for _, s := range spans {
 		r.all += s.end - s.next
 	}
@@ -55,7 +63,11 @@ func Replay(ctx context.Context, opts Options, w Window, into Appender, progress
 		partitions.Go(func() { faults[i] = c.each(ctx, c.opts.Topic, s, r.take) })
 	}
 	partitions.Wait()
-	return r.sum, errors.Join(faults...)
+	err = errors.Join(faults...)
+	if len(r.sum.Refused) > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: erase their users, then replay again", ErrRefused))
+	}
+	return r.sum, err
 }
 
 // span is a part of a partition.
@@ -139,8 +151,8 @@ type replay struct {
 
 func (r *replay) take(ctx context.Context, records []record) error {
 	now := r.cluster.opts.Now()
-	bad, erased := map[string]int64{}, int64(0)
-	in := batch{make([]event.Event, 0, len(records)), make([]int64, 0, len(records))}
+	bad, refused, erased := map[string]int64{}, map[string]int64{}, int64(0)
+	in := newBatch(len(records))
 	for i := range records {
 		e, why := decode(&records[i], r.cluster.opts.Batch.Record, now)
 		if why != nil {
@@ -154,7 +166,9 @@ func (r *replay) take(ctx context.Context, records []record) error {
 		}
 		in.add(e, sent)
 	}
-	result, err := r.into.AppendSent(ctx, in.events, in.sent)
+	var result store.Result
+	err := appendAll(func(in batch) (store.Result, error) { return r.into.AppendSent(ctx, in.events, in.sent) }, in, &result,
+		func(_ int, why *fault) { refused[why.reason]++ })
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", len(in.events), err)
 	}
@@ -167,6 +181,9 @@ func (r *replay) take(ctx context.Context, records []record) error {
 	r.sum.Erased += int64(result.Erased) + erased
 	for reason, n := range bad {
 		r.sum.Bad[reason] += n
+	}
+	for reason, n := range refused {
+		r.sum.Refused[reason] += n
 	}
 	if r.progress != nil {
 		r.progress(r.sum.Records, r.all)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -80,9 +81,30 @@ func TestReplay(t *testing.T) {
 	if err != nil || again.Accepted != 0 || again.Duplicate < 3000 {
 		t.Errorf("again: %v, %v", again, err)
 	}
+	if _, err := Replay(t.Context(), opts, Window{From: late, To: late}, rebuilt, nil); err == nil {
+		t.Error("an empty window was replayed")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Replay(ctx, opts, Window{}, rebuilt, nil); err == nil {
 		t.Error("a cancelled replay succeeded")
+	}
+}
+
+// TestReplayPastDamage: what the store holds of one user cannot be read; the others are replayed all the same, and the
+// replay says that it is not complete.
+func TestReplayPastDamage(t *testing.T) {
+	for reason, err := range map[string]error{reasonCorrupt: store.ErrCorrupt, reasonNewer: store.ErrNewerFormat} {
+		t.Run(reason, func(t *testing.T) {
+			opts := options(t, 2)
+			events := someEvents(300, 30)
+			produce(t, opts, events)
+			s := openStore(t, t.TempDir())
+			got, err := Replay(t.Context(), opts, Window{}, picky{s, err}, nil)
+			if !errors.Is(err, ErrRefused) || got.Accepted != 290 || got.Refused[reason] != 10 {
+				t.Errorf("replayed %+v, %v; want 290 events in and 10 refused", got, err)
+			}
+			compare(t, s, slices.DeleteFunc(events, func(e event.Event) bool { return e.User == "user-3" }))
+		})
 	}
 }

@@ -33,6 +33,9 @@ var (
 	ErrCorrupt = errors.New("stored data is corrupt")
 	// ErrNewerFormat: the data was written by a later version of the program.
 	ErrNewerFormat = errors.New("stored data has a newer format than this program knows")
+	// ErrForeign: what belongs to no single user cannot be read, so nothing of this store can be used. It comes with
+	// ErrCorrupt or ErrNewerFormat, which without it are about the history or item at hand.
+	ErrForeign = errors.New("this is no store that this program can use")
 	// ErrInUse: another process has the store open.
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrClosed: the store was closed.

@@ -207,7 +207,7 @@ func (a *appender) changes(ctx context.Context, in logged) ([]*change, uint64, e
 func (s *Store) kindNumbers(ctx context.Context, kinds []string) (map[string]uint32, error) {
 	out, err := s.kinds.numbers(ctx, append([]string{string(event.DefaultKind)}, kinds...))
 	if err == nil && out[string(event.DefaultKind)] != 0 {
-		err = fmt.Errorf("dictionary %s: kind %q has number %d, not 0: %w", s.kinds.byName, event.DefaultKind, out[string(event.DefaultKind)], store.ErrCorrupt)
+		err = foreign(fmt.Errorf("dictionary %s: kind %q has number %d, not 0: %w", s.kinds.byName, event.DefaultKind, out[string(event.DefaultKind)], store.ErrCorrupt))
 	}
 	return out, err
 }
@@ -235,7 +235,8 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 			overtaken = append(overtaken, c)
 			continue
 		} else if err != nil {
-			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewerFormat) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			ofUser := errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNewerFormat) || redis.HasErrorPrefix(err, "WRONGTYPE")
+			if !ofUser || errors.Is(err, store.ErrForeign) {
 				return nil, err
 			}
 			*faults = append(*faults, fmt.Errorf("history of a user: %w", classify(ctx, err)))

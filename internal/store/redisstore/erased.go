@@ -72,7 +72,7 @@ func (s *Store) erasures(ctx context.Context) (*store.ErasureList, error) {
 			return nil
 		}
 		size, err = s.client.HLen(ctx, s.keys.shared("e")).Result()
-		return err
+		return foreign(err)
 	})
 	if err != nil || fresh {
 		return e.list, err
