@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"seqrec/internal/features"
+	"seqrec/internal/seqmodel/lifelong"
 	"seqrec/internal/store"
 	"seqrec/internal/train"
 )
@@ -26,6 +27,7 @@ type nightlyCmd struct {
 	Recipe string `help:"Settings to begin with; see trainjob recipes." default:"sasrec-ce"`
 	Seed   uint64 `help:"Of weights, order, dropout and negatives." default:"1"`
 	Cold   bool   `help:"Begin with fresh weights, not with those of the current version."`
+	Second string `help:"Train a second stage for the night's version too, by this recipe: dare, twin, twin-v2, eta, sdim, sim, sim-hard or din." placeholder:"RECIPE"`
 
 	JudgeShare   float64  `help:"The share of events, by time the last, that the model is judged on; as many before them choose the epoch." default:"0.05"`
 	MinItemCount int      `help:"Leave out items with fewer events." default:"5"`
@@ -49,7 +51,7 @@ type nightlyCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*nightlyCmd) Help() string {
-	return `Gathers the events of all sources, leaves out those of erased users, begins with the weights of the current version (item vectors by item id, new items fresh), trains, judges on the last part of the time beside popularity, last transition, VMIS-kNN and the current version, and publishes. If the gate lets it, the version becomes current.
+	return `Gathers the events of all sources, leaves out those of erased users, begins with the weights of the current version (item vectors by item id, new items fresh), trains, judges on the last part of the time beside popularity, last transition, VMIS-kNN and the current version, and publishes. If the gate lets it, the version becomes current. With --second, a second stage is then trained on the same events, judged against the first alone, and published with it as one more version.
 
 After an interruption, kill -9 included, the same command goes on where it ended, to the very same weights. Two nights on one registry never run at once.
 
@@ -119,7 +121,7 @@ func (c *nightlyCmd) Run(a *app) (err error) {
 		opt.Erasures = append(opt.Erasures, list)
 	}
 	shown := newDisplay(a.err)
-	opt.Progress, opt.Say = shown.event, shown.say
+	opt.Progress, opt.Say, opt.SecondProgress = shown.event, shown.say, shown.slates
 	s, err := train.Nightly(a.ctx, plan, opt)
 	shown.close()
 	if errors.Is(err, train.ErrInterrupted) {
@@ -144,10 +146,26 @@ func (c *nightlyCmd) options(a *app) (train.NightlyOptions, error) {
 		return train.NightlyOptions{}, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	night.Suit, night.Work, night.Every = c.suit, c.work(), c.CheckpointEvery
+	second, err := c.second()
+	if err != nil {
+		return train.NightlyOptions{}, err
+	}
 	return train.NightlyOptions{
-		NightOptions: night, Cold: c.Cold, MaxAge: c.MaxAge,
+		NightOptions: night, Second: second, Cold: c.Cold, MaxAge: c.MaxAge,
 		Read: features.ReadOptions{MinRating: c.MinRating, Kinds: c.Kinds},
 	}, nil
+}
+
+// second are the settings of a second stage, nil when none is asked for.
+func (c *nightlyCmd) second() (*train.LifelongPlan, error) {
+	if c.Second == "" {
+		return nil, nil
+	}
+	if !isLifelong(c.Second) {
+		return nil, fmt.Errorf("%w: --second is %q, want one of %s", errUsage, c.Second, strings.Join(lifelong.Kinds(), ", "))
+	}
+	plan, err := (&trainCmd{Recipe: c.Second, Seed: c.Seed}).lifelongPlan()
+	return &plan, err
 }
 
 // erasuresTimeout bounds the reading of a list from a service, which may be long.

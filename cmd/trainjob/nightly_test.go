@@ -110,6 +110,46 @@ func TestNights(t *testing.T) {
 	}
 }
 
+// A night with a second stage publishes one version more, which holds both; the next night says that it would lose the
+// second, or trains it anew.
+func TestNightWithSecondStage(t *testing.T) {
+	src, reg := t.TempDir(), t.TempDir()
+	data, _ := features.World(5, features.WorldOptions{Users: 150, Items: 100, MinLength: 24, MaxLength: 40})
+	var events []event.Event
+	for u, user := range data.Users {
+		items, at := data.User(u)
+		for i, item := range items {
+			events = append(events, event.Event{User: event.UserID(user), Item: event.ItemID(data.Vocab.ID(item)), Time: at[i]})
+		}
+	}
+	writeLog(t, src, "a.ndjson", events)
+	night := must(t, nightArgs(reg, "--source", src, "--second", "dare")...).last(t)
+	second, ok := night["second_stage"].(map[string]any)
+	if !ok || second["first_stage"] != night["version"] || second["version"] == night["version"] || second["auc"].(float64) < 0.4 {
+		t.Fatalf("the night: %v", night)
+	}
+	r, err := registry.Open(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.Load(second["version"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Manifest.Reranker == nil || v.Manifest.Night == "" || v.Size(registry.RerankerFile) == 0 {
+		t.Errorf("the version of both stages: %+v", v.Manifest)
+	}
+	if current := strings.TrimSpace(readFile(t, filepath.Join(reg, "current"))); second["promoted"] == true && current != second["version"] {
+		t.Errorf("%s is current, want %s", current, second["version"])
+	}
+	if err := r.Promote(v.Manifest.Version); err != nil {
+		t.Fatal(err)
+	}
+	if o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.9")...); !strings.Contains(o.errors, "has a second stage, and this night trains none") {
+		t.Errorf("a night without a second stage says nothing of it:\n%s", o.errors)
+	}
+}
+
 // A night whose source has all but dried up has nothing to show that its model is as good: the current version stays.
 func TestNightWithoutItsSource(t *testing.T) {
 	src, dry, reg := t.TempDir(), t.TempDir(), t.TempDir()
@@ -331,6 +371,7 @@ func TestNightUsage(t *testing.T) {
 		{"no Redis there", []string{"--source", "redis://127.0.0.1:1/0"}, exitFailed, "127.0.0.1:1"},
 		{"a log with a window that is none", []string{"--source", "kafka://127.0.0.1:1/t?from=yesterday&tpyo=1"}, exitUsage, "tpyo"},
 		{"a log without a topic", []string{"--source", "kafka://127.0.0.1:1"}, exitUsage, "topic"},
+		{"a second stage that is none", []string{"--source", src, "--second", "sasrec-ce"}, exitUsage, "want one of dare"},
 		{"fewer cases than none", []string{"--source", src, "--min-cases", "-1"}, exitUsage, "min-cases"},
 		{"no such folder", []string{"--source", "/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},
 		{"nothing in it", []string{"--source", empty}, exitFailed, "no file of events"},

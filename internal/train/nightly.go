@@ -35,6 +35,11 @@ type NightlyOptions struct {
 	Erasures []*store.ErasureList // users whose earlier events must not be learned from
 	Cold     bool                 // begin with fresh weights, not with those of the current version
 	MaxAge   time.Duration        // an unfinished night older than this is begun anew; 0: never
+	// Second, when not nil, is trained on the same events as the second stage of
+	// what the night publishes, and judged against the first alone.
+	Second *LifelongPlan
+	// SecondProgress may be nil.
+	SecondProgress func(LifelongProgress)
 }
 
 // NightlySummary is the outcome of a night with its gathering.
@@ -43,6 +48,9 @@ type NightlySummary struct {
 	Night     string     `json:"night"`
 	Resumed   bool       `json:"resumed"` // went on with what an interrupted run had left
 	Gathering *Gathering `json:"gathered"`
+	// Second is the second stage, with the version that holds both; nil when none
+	// was asked for, or the first was refused.
+	Second *SecondSummary `json:"second_stage,omitempty"`
 }
 
 // Gathering says what was gathered.
@@ -106,6 +114,7 @@ func Nightly(ctx context.Context, plan Plan, opt NightlyOptions) (_ *NightlySumm
 	if err := n.begin(); err != nil {
 		return nil, err
 	}
+	n.noteSecond()
 	if err := n.gather(ctx); err != nil {
 		return nil, err
 	}
@@ -157,7 +166,8 @@ func (n *nightly) identity() (string, error) {
 		Erased  string
 		Name    string
 		Cold    bool
-	}{n.plan, names, n.opt.Read, erased.commitment().SHA256, n.opt.Name, n.opt.Cold})
+		Second  *LifelongPlan `json:",omitempty"`
+	}{n.plan, names, n.opt.Read, erased.commitment().SHA256, n.opt.Name, n.opt.Cold, n.opt.Second})
 	if err != nil {
 		return "", fmt.Errorf("name the night: %w", err)
 	}
@@ -274,10 +284,42 @@ func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 	if out.Summary == nil {
 		return nil, err
 	}
+	if err == nil && n.opt.Second != nil && (published == nil || published.Reranker == nil) {
+		out.Second, err = n.second(ctx, out.Version, out.Promoted)
+	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		err = errors.Join(err, n.clear())
 	}
 	return out, err
+}
+
+// second trains the second stage of what the night has published. It is nil when
+// no user has events enough.
+func (n *nightly) second(ctx context.Context, version string, promote bool) (*SecondSummary, error) {
+	o := &n.opt
+	s, err := SecondStage(ctx, *o.Second, SecondOptions{
+		Data: n.path(gatheredFolder), Filter: n.plan.Data, Registry: o.Registry, First: version, Publish: true, Promote: promote,
+		Workers: o.Judge.Workers, Revision: o.Revision, CPU: o.CPU, Say: o.Say, Progress: o.SecondProgress,
+	})
+	if errors.Is(err, features.ErrNoEvents) { // no reason to lose the first stage
+		o.Say("no second stage: %v", err)
+		return nil, nil
+	}
+	return s, err
+}
+
+// noteSecond says that a second stage in service would not outlive the night.
+func (n *nightly) noteSecond() {
+	if n.opt.Second != nil {
+		return
+	}
+	current, err := n.opt.Registry.Current()
+	if err != nil {
+		return
+	}
+	if v, err := n.opt.Registry.Load(current); err == nil && v.Manifest.Reranker != nil {
+		n.opt.Say("note: the current version has a second stage, and this night trains none: its version will answer without one (--second trains it)")
+	}
 }
 
 func (n *nightly) originOf() *Origin {
@@ -296,12 +338,13 @@ func (n *nightly) published() (*registry.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	var found *registry.Manifest // with the second stage, if the night got so far
 	for _, i := range infos {
-		if i.Fault == nil && (i.Version == n.state.Version || i.Manifest.Night == n.state.Night) {
-			return &i.Manifest, nil
+		if i.Fault == nil && (i.Version == n.state.Version || i.Manifest.Night == n.state.Night) && (found == nil || i.Manifest.Reranker != nil) {
+			found = &i.Manifest
 		}
 	}
-	return nil, nil
+	return found, nil
 }
 
 // clear removes what a night leaves in the working folder.

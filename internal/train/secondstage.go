@@ -178,7 +178,7 @@ func (s *second) chooseBlend(ctx context.Context) error {
 		}
 		q := features.Query{History: c.Input, Times: c.Times, At: c.At}
 		ranker.first.Score(scores, []features.Query{q})
-		ranker.retrieve(scores, &q, nil)
+		ranker.retrieve(scores, &q)
 		at := slices.Index(ranker.named, c.Target)
 		if at < 0 {
 			continue // no blend finds what was not retrieved
@@ -186,8 +186,11 @@ func (s *second) chooseBlend(ctx context.Context) error {
 		odds, mixed := make([]float32, len(ranker.named)), make([]float32, len(ranker.named))
 		ranker.second.Score(odds, lifelong.History{Items: c.Input, Times: c.Times}, ranker.named, c.At)
 		for i, w := range blends {
-			lifelong.Blend(mixed, ranker.stage1, odds, w)
-			gains[i] += gainAt10(mixed, at)
+			mix := ranker.mix(odds, w)
+			for j := range mixed {
+				mixed[j] = mix.Score(ranker.stage1[j], odds[j])
+			}
+			gains[i] += gainAt10(mixed, ranker.unseen, at)
 		}
 	}
 	best := 0
@@ -201,10 +204,11 @@ func (s *second) chooseBlend(ctx context.Context) error {
 	return nil
 }
 
-// gainAt10 is the NDCG@10 of one wanted item among candidates.
-func gainAt10(scores []float32, at int) float64 {
+// gainAt10 is the NDCG@10 of one wanted item among the candidates outside the
+// history.
+func gainAt10(scores []float32, unseen, at int) float64 {
 	rank := 1
-	for i, x := range scores {
+	for i, x := range scores[:unseen] {
 		if x > scores[at] || x == scores[at] && i < at {
 			rank++
 		}

@@ -13,6 +13,10 @@ import (
 // hold, Second scores them against the whole history, and Blend mixes the two
 // (see lifelong.Blend). The rest of the catalogue keeps the order of First,
 // below every candidate.
+//
+// Items of the history that First puts above the last candidate are scored with
+// them: who judges takes them out of the ranking, but not one that is the very
+// item looked for, where users repeat themselves.
 type TwoStages struct {
 	First      Model
 	Second     *lifelong.Model
@@ -40,7 +44,8 @@ type twoStageRanker struct {
 	top     kernel.TopK
 	best    []kernel.Scored
 	blocked []uint64
-	named   []int32
+	named   []int32 // candidates: first those outside the history, then those in it
+	unseen  int     // how many are outside
 	stage1  []float32
 	odds    []float32
 }
@@ -54,7 +59,8 @@ func (r *twoStageRanker) Score(dst []float32, queries []features.Query) {
 	n := r.m.Items()
 	r.first.Score(dst, queries)
 	for i := range queries {
-		r.rerank(dst[i*n:(i+1)*n], &queries[i], nil)
+		r.retrieve(dst[i*n:(i+1)*n], &queries[i])
+		r.rerank(dst[i*n:(i+1)*n], &queries[i])
 	}
 }
 
@@ -64,7 +70,11 @@ func (r *twoStageRanker) Rank(dst [][]kernel.Scored, queries []features.Query) {
 	for i := range queries {
 		q := &queries[i]
 		r.first.Score(scores, queries[i:i+1])
-		r.rerank(scores, q, q.Blocked)
+		r.top.Reset(r.m.Candidates)
+		r.top.Scan(scores, 0, q.Blocked)
+		r.best = r.top.Sorted(r.best)
+		r.name()
+		r.rerank(scores, q)
 		r.top.Reset(q.K)
 		r.top.Scan(scores, 0, q.Blocked)
 		dst[i] = r.top.Sorted(dst[i][:0])
@@ -72,39 +82,56 @@ func (r *twoStageRanker) Rank(dst [][]kernel.Scored, queries []features.Query) {
 }
 
 // rerank turns the first stage's scores of the whole catalogue into final ones.
-func (r *twoStageRanker) rerank(scores []float32, q *features.Query, blocked []uint64) {
-	r.retrieve(scores, q, blocked)
-	mean := float32(0)
-	if len(r.stage1) > 0 {
-		mean = r.stage1[len(r.stage1)-1]
+func (r *twoStageRanker) rerank(scores []float32, q *features.Query) {
+	last := float32(0)
+	if r.unseen > 0 {
+		last = r.stage1[r.unseen-1]
 	}
 	for i := range scores {
-		scores[i] -= mean + below // order kept, and no candidate is reached
+		scores[i] -= last + below // order kept, and no candidate is reached
 	}
 	r.odds = resize(r.odds, len(r.named))
 	h := lifelong.History{Items: q.History, Times: q.Times}
 	r.second.Score(r.odds, h, r.named, q.At)
-	lifelong.Blend(r.odds, r.stage1, r.odds, r.m.Blend)
+	mix := r.mix(r.odds, r.m.Blend)
 	for i, item := range r.named {
-		scores[item] = r.odds[i]
+		scores[item] = mix.Score(r.stage1[i], r.odds[i])
 	}
 }
 
-// retrieve names the best candidates outside the history.
-func (r *twoStageRanker) retrieve(scores []float32, q *features.Query, blocked []uint64) {
-	words := (len(scores) + 63) / 64
-	r.blocked = append(r.blocked[:0], make([]uint64, words)...)
-	copy(r.blocked, blocked)
+// mix has the scale of the candidates outside the history, as in service.
+func (r *twoStageRanker) mix(odds []float32, weight float64) lifelong.Mix {
+	return lifelong.NewMix(r.stage1[:r.unseen], odds[:r.unseen], weight)
+}
+
+// retrieve names the best candidates outside the history, and those of the history
+// that come before the last of them.
+func (r *twoStageRanker) retrieve(scores []float32, q *features.Query) {
+	r.blocked = append(r.blocked[:0], make([]uint64, (len(scores)+63)/64)...)
 	for _, item := range q.History {
 		r.blocked[item>>6] |= 1 << (item & 63)
 	}
 	r.top.Reset(r.m.Candidates)
 	r.top.Scan(scores, 0, r.blocked)
 	r.best = r.top.Sorted(r.best)
+	r.name()
+	for _, item := range q.History {
+		if word, bit := item>>6, uint64(1)<<(item&63); r.blocked[word]&bit != 0 {
+			r.blocked[word] &^= bit // each once
+			if r.unseen == 0 || scores[item] >= r.stage1[r.unseen-1] {
+				r.named, r.stage1 = append(r.named, item), append(r.stage1, scores[item])
+			}
+		}
+	}
+}
+
+// name takes what was retrieved as the candidates.
+func (r *twoStageRanker) name() {
 	r.named, r.stage1 = r.named[:0], r.stage1[:0]
 	for _, s := range r.best {
 		r.named, r.stage1 = append(r.named, s.Item), append(r.stage1, s.Score)
 	}
+	r.unseen = len(r.named)
 }
 
 func resize(s []float32, n int) []float32 {
