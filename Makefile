@@ -98,6 +98,10 @@ bench-quality: build ## ranking quality on the public data sets of DATA (hours);
 bench-speed: build ## kernels, training, encoding, top-k, then REST and ingest; writes docs/benchmarks.md
 	code=0; bin/trainjob bench speed $(BENCHFLAGS) || code=$$?; $(if $(ONLY),,bin/recsvc bench speed || code=$$?;) exit $$code
 
+.PHONY: bench-lifelong
+bench-lifelong: build ## second stages over lifelong histories: quality, known truth, speed (hours); writes docs/benchmarks.md
+	code=0; bin/trainjob bench lifelong $(BENCHFLAGS) || code=$$?; $(if $(ONLY),,bin/recsvc bench lifelong || code=$$?;) exit $$code
+
 .PHONY: bench-night
 bench-night: build ## two nights around a day on MovieLens-1M of DATA, bad models at the gate; writes docs/benchmarks.md
 	bin/trainjob bench night $(BENCHFLAGS)

@@ -17,9 +17,10 @@ import (
 
 // benchCmd measures.
 type benchCmd struct {
-	Quality benchQualityCmd `cmd:"" help:"Ranking quality on the public data sets: trains for hours."`
-	Night   benchNightCmd   `cmd:"" help:"Two nights around a day of streamed events, with a real service; bad models at the gate."`
-	Speed   benchSpeedCmd   `cmd:"" help:"Kernels, training and prediction: a few minutes."`
+	Quality  benchQualityCmd  `cmd:"" help:"Ranking quality on the public data sets: trains for hours."`
+	Lifelong benchLifelongCmd `cmd:"" help:"Second stages over lifelong histories: quality, known truth, speed."`
+	Night    benchNightCmd    `cmd:"" help:"Two nights around a day of streamed events, with a real service; bad models at the gate."`
+	Speed    benchSpeedCmd    `cmd:"" help:"Kernels, training and prediction: a few minutes."`
 }
 
 // benchFlags are those of both benchmarks.

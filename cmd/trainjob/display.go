@@ -83,6 +83,11 @@ func (d *display) event(e train.Event) {
 // step moves the bar.
 func (d *display) step(e train.Event) {
 	d.text.Store(fmt.Sprintf(" epoch %d/%d  loss %.3f  valid %.4f (best %.4f)  %s ev/s  %s", e.Epoch, e.Epochs, e.Loss, e.Valid, e.Best, short(e.TokensPerSecond), round(e.Left)))
+	d.show(e.Batch, e.Batches)
+}
+
+// show moves the bar, which the first call makes.
+func (d *display) show(done, total int) {
 	if d.bar == nil {
 		// With a total of 0 the bar does not complete by itself: one bar serves all epochs.
 		d.bar = d.bars.AddBar(0, mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
@@ -90,8 +95,8 @@ func (d *display) step(e train.Event) {
 			return s
 		})))
 	}
-	d.bar.SetTotal(int64(e.Batches), false)
-	d.bar.SetCurrent(int64(e.Batch))
+	d.bar.SetTotal(int64(total), false)
+	d.bar.SetCurrent(int64(done))
 }
 
 // close takes the bar away.
@@ -118,3 +123,17 @@ func short(v float64) string {
 }
 
 func round(d time.Duration) time.Duration { return d.Round(time.Second) }
+
+// slates shows the training of a second stage.
+func (d *display) slates(p train.LifelongProgress) {
+	text := fmt.Sprintf(" step %d/%d  loss %.3f  valid AUC %.4f (best %.4f)", p.Step, p.Steps, p.Loss, p.ValidAUC, max(p.BestAUC, 0))
+	if d.bars == nil {
+		if time.Since(d.last) >= quietTime || p.Step == p.Steps {
+			d.last = time.Now()
+			d.say("%s", text[1:])
+		}
+		return
+	}
+	d.text.Store(text)
+	d.show(p.Step, p.Steps)
+}

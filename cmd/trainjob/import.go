@@ -15,7 +15,7 @@ import (
 type importCmd struct {
 	Source          string   `arg:"" help:"File or folder to read."`
 	To              string   `arg:"" optional:"" help:"Folder to write interactions.csv.gz and items.csv.gz into; without it the data is only reported on." type:"path"`
-	Format          string   `help:"Form of the file, when its content does not tell: csv, dat, amazon, inter, ndjson, parquet." placeholder:"NAME"`
+	Format          string   `help:"Form of the file, when its content does not tell: csv, dat, amazon, inter, ndjson, parquet, taobao, tmall." placeholder:"NAME"`
 	UserColumn      string   `help:"Name of the column of users." placeholder:"NAME"`
 	ItemColumn      string   `help:"Name of the column of items." placeholder:"NAME"`
 	TimeColumn      string   `help:"Name of the column of times; - for none." placeholder:"NAME"`
@@ -87,6 +87,9 @@ func (c *importCmd) write(a *app, data *features.Dataset) error {
 	items, err := c.readItems(a)
 	if err != nil {
 		return err
+	}
+	if items == nil {
+		items = data.Catalogue()
 	}
 	if err := features.WriteFolderContext(a.ctx, c.To, data, items); err != nil {
 		return err

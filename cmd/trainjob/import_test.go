@@ -7,6 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"seqrec/internal/features"
 )
 
 // dataFile writes rows into a new folder and gives the file.
@@ -51,6 +55,22 @@ func TestImportKeepsRatings(t *testing.T) {
 		if o["items"] != 3.0 {
 			t.Errorf("%s: %v items, want 3: c is disliked", data, o["items"])
 		}
+	}
+}
+
+// A shop log is known by its content, and what it says of its items is kept.
+func TestImportOfAShopLog(t *testing.T) {
+	src, to := dataFile(t, "UserBehavior.csv", "1,10,7,pv,1511544070\n1,11,8,buy,1511544071\n1,12,7,pv,1511544072\n"), filepath.Join(t.TempDir(), "set")
+	if report := must(t, "import", src, to).last(t); report["format"] != "taobao" || report["events"] != 2.0 || report["filtered"] != 1.0 {
+		t.Errorf("report %v", report)
+	}
+	items, _, err := features.ReadItems(to)
+	want := []features.Item{{ID: "10", Categories: []string{"7"}}, {ID: "12", Categories: []string{"7"}}}
+	if diff := cmp.Diff(want, items); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if report := must(t, "import", src, "--kinds", "pv,buy").last(t); report["events"] != 3.0 {
+		t.Errorf("with purchases: %v", report)
 	}
 }
 

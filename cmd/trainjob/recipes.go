@@ -9,6 +9,7 @@ import (
 	"seqrec/internal/baseline"
 	"seqrec/internal/features"
 	"seqrec/internal/seqmodel"
+	"seqrec/internal/seqmodel/lifelong"
 	"seqrec/internal/tensor"
 	"seqrec/internal/train"
 )
@@ -105,6 +106,7 @@ func findRecipe(name string) (recipe, error) {
 		}
 		names = append(names, r.name)
 	}
+	names = append(names, lifelong.Kinds()...)
 	return recipe{}, fmt.Errorf("%w: recipe %q is unknown, want one of %s", errUsage, name, strings.Join(names, ", "))
 }
 
@@ -115,17 +117,19 @@ type recipesCmd struct {
 
 // Run implements runner.
 func (c *recipesCmd) Run(a *app) error {
+	if isLifelong(c.Name) {
+		p, err := (&trainCmd{Recipe: c.Name, Seed: 1}).lifelongPlan()
+		if err != nil {
+			return err
+		}
+		return writeSettings(a, p.WithDefaults())
+	}
 	if c.Name != "" {
 		r, err := findRecipe(c.Name)
 		if err != nil {
 			return err
 		}
-		text, err := json.MarshalIndent(r.plan.WithDefaults(), "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(a.out, "%s\n", text)
-		return err
+		return writeSettings(a, r.plan.WithDefaults())
 	}
 	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	for _, r := range recipes() {
@@ -135,5 +139,17 @@ func (c *recipesCmd) Run(a *app) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\n", names, r.what)
 	}
+	for _, kind := range lifelong.Kinds() {
+		fmt.Fprintf(w, "%s\t%s\n", kind, lifelongRecipes()[kind])
+	}
 	return w.Flush()
+}
+
+func writeSettings(a *app, plan any) error {
+	text, err := json.MarshalIndent(plan, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.out, "%s\n", text)
+	return err
 }

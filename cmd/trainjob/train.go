@@ -30,6 +30,8 @@ type trainCmd struct {
 	Work            string        `help:"Folder for checkpoints; by default .work in the registry." type:"path" placeholder:"DIR"`
 	CheckpointEvery time.Duration `help:"Longest time within an epoch without a checkpoint." default:"2m"`
 	Override        overrides     `embed:"" group:"Settings that override the recipe:"`
+
+	Lifelong lifelongOverrides `embed:"" group:"Settings of second stages (dare, twin, twin-v2, eta, sdim, sim, sim-hard, din):"`
 }
 
 // Help implements kong.HelpProvider.
@@ -40,10 +42,13 @@ The last line of standard output is one JSON object with the figures and the ver
 
 After an interruption, kill -9 included, the same command with --resume ends with the very weights that an undisturbed run gives.
 
+The recipes dare, twin, twin-v2, eta, sdim, sim, sim-hard and din train a second stage for a version that is there (--first): a model that ranks its candidates again against a user's whole history. Training keeps the weights with the best AUC on validation slates, chooses how much the second stage counts by NDCG@10 on validation events, judges both stages against the first alone, and publishes a version that holds both.
+
 Every flag can be in a YAML file (--config) by its name, or in the environment: --rate is TRAINJOB_RATE.
 
   trainjob train --data ml-1m --recipe sasrec-ce --seed 1 --registry models
-  trainjob train --data log.ndjson --recipe beauty --split temporal --registry models --promote`
+  trainjob train --data log.ndjson --recipe beauty --split temporal --registry models --promote
+  trainjob train --data ml-1m --recipe dare --registry models --promote`
 }
 
 // publishFlags are those of the commands that publish.
@@ -106,13 +111,23 @@ func (o *overrides) idle(kind baseline.Kind) (flags []string) {
 	if kind == "" {
 		return nil
 	}
-	v := reflect.ValueOf(o).Elem()
+	for _, flag := range given(o) {
+		neighbourly := flag == "--neighbours" || flag == "--sessions" || flag == "--session-length"
+		if !(kind == baseline.VMISKNN && neighbourly) {
+			flags = append(flags, flag)
+		}
+	}
+	return flags
+}
+
+// given names the flags of a struct of settings that are set: fields that may be
+// nil and are not.
+func given(settings any) (flags []string) {
+	v := reflect.ValueOf(settings).Elem()
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		name := cmp.Or(field.Tag.Get("name"), kebab(field.Name))
-		neighbourly := name == "neighbours" || name == "sessions" || name == "session-length"
-		if !v.Field(i).IsNil() && !(kind == baseline.VMISKNN && neighbourly) {
-			flags = append(flags, "--"+name)
+		if v.Field(i).Kind() == reflect.Pointer && !v.Field(i).IsNil() {
+			flags = append(flags, "--"+cmp.Or(field.Tag.Get("name"), kebab(field.Name)))
 		}
 	}
 	return flags
@@ -270,6 +285,12 @@ func (c *trainCmd) suit(split *features.Split, p train.Plan) (train.Plan, string
 
 // Run implements runner.
 func (c *trainCmd) Run(a *app) error {
+	if isLifelong(c.Recipe) {
+		return c.secondStage(a)
+	}
+	if given := given(&c.Lifelong); len(given) > 0 {
+		return fmt.Errorf("%w: %s are settings of second stages, which the recipe %s is not: leave them out", errUsage, strings.Join(given, ", "), c.Recipe)
+	}
 	plan, err := c.plan()
 	if err != nil {
 		return err

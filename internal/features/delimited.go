@@ -38,6 +38,9 @@ func (l *lineReader) detect() (Format, error) {
 	case strings.Contains(text, "\t") && strings.Contains(text, ":token"):
 		return FormatInter, nil
 	}
+	if format, is := detectShopLog(text); is {
+		return format, nil
+	}
 	fields, _ := splitFields(nil, text, separator(text), true)
 	if len(fields) == 4 && isNumber(fields[2]) && isNumber(fields[3]) {
 		return FormatAmazon, nil
@@ -127,10 +130,12 @@ func (r *rows) readDelimited(l *lineReader, format Format) error {
 	if len(r.opt.Kinds) > 0 && lay.kind < 0 {
 		return errors.New("kinds are asked for but there is no kind column")
 	}
-	return r.readRows(l, lay)
+	return r.readRows(l, lay, func(line int, fields []string) { r.add(line, lay.pick(fields)) })
 }
 
-func (r *rows) readRows(l *lineReader, lay layout) error {
+// readRows calls take for every row that has the fields of the layout; the
+// fields are valid until it returns.
+func (r *rows) readRows(l *lineReader, lay layout, take func(line int, fields []string)) error {
 	fields := make([]string, 0, lay.columns)
 	for {
 		line, long, err := l.next()
@@ -156,7 +161,7 @@ func (r *rows) readRows(l *lineReader, lay layout) error {
 			r.faults.add(l.line, fault)
 			continue
 		}
-		r.add(l.line, lay.pick(fields))
+		take(l.line, fields)
 	}
 }
 

@@ -2,7 +2,7 @@
 // judged on.
 //
 // A log is read into a [Dataset] ([Read]: CSV, MovieLens, Amazon, RecBole,
-// NDJSON, Parquet), cut into a [Split] ([LeaveOneOut], [Temporal]) and fed to
+// NDJSON, Parquet, Taobao, Tmall), cut into a [Split] ([LeaveOneOut], [Temporal]) and fed to
 // training as packed batches ([Sampler]) with negatives ([Negatives]), or cut into
 // slates ([CutSlates]) for models that look at one item at a time. [World]
 // makes a log whose best answers are known, [LifelongWorld] one of long histories

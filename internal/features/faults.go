@@ -15,7 +15,7 @@ const faultLines = 10
 // rows), "user" and "item" (an id that is empty, over 256 bytes, not UTF-8 or holds
 // control characters), "time", "kind", "rating" (a value that cannot be read) and
 // "json"; in item files also "title", "categories" and "twice" (the item was there
-// before).
+// before); "categories" in shop logs too.
 type Faults struct {
 	ByKind []FaultKind `json:"by_kind,omitempty"`
 	Total  int         `json:"total"`

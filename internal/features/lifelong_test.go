@@ -166,7 +166,7 @@ func TestSlateCountsLeaveOutTargets(t *testing.T) {
 // a user who took everything has none and no slates.
 func TestSlateNegativesOfGreedyUsers(t *testing.T) {
 	d := &Dataset{Vocab: NewVocab("a", "b", "c", "d"), Users: []string{"greedy", "full"}, Offsets: []int{0}}
-	d.Items = append(d.Items, slices.Repeat([]int32{1}, 1_000_000)...)
+	d.Items = append(d.Items, slices.Repeat([]int32{1}, 20_000)...)
 	d.Offsets = append(d.Offsets, len(d.Items))
 	d.Items = append(d.Items, 0, 1, 2, 3)
 	d.Offsets = append(d.Offsets, len(d.Items))

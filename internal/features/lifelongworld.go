@@ -23,7 +23,7 @@ type LifelongOptions struct {
 	MinRelevant int     // events that a user's history has of such an interest, at least; 0 is 20
 	MaxRelevant int     // and at most; 0 is 80. Both give way where a short history has no room
 	Familiar    int     // items of an interest that those events are of; 0 is two fifths of an interest
-	Gap         int     // events between the last of a far interest and the oldest event asked about; 0 is half of History
+	Gap         int     // events between the last of a far interest and the oldest event asked about; 0 is half of History; at least that, or 1,000
 	LongRange   float64 // share of the events asked about that are of a far interest; 0 is 0.5, negative none
 	Noise       float64 // share of the events asked about that no history explains, and events like them in the history for each that explains one; 0 is 0.1, negative none
 	Bare        bool    // without times and kinds: 4 bytes an event, not 28
@@ -50,7 +50,9 @@ func (o *LifelongOptions) Validate() error {
 		return fmt.Errorf("%d to %d relevant events are no range", o.MinRelevant, o.MaxRelevant)
 	case o.Familiar < 1 || size < o.Familiar+fresh:
 		return fmt.Errorf("interests of %d items: want %d that the history shows and %d more to ask about", size, o.Familiar, fresh)
-	case o.Gap < 0 || o.room(o.near()) < o.Near*o.MinRelevant || o.room(o.History-o.Gap) < o.Far*o.MinRelevant:
+	case o.Gap < o.near():
+		return fmt.Errorf("a gap of %d events: far interests would reach into the %d that near ones lie in", o.Gap, o.near())
+	case o.room(o.near()) < o.Near*o.MinRelevant || o.room(o.History-o.Gap) < o.Far*o.MinRelevant:
 		return fmt.Errorf("no room in %d events for %d near and, before a gap of %d, %d far interests of %d events each",
 			o.History, o.Near, o.Gap, o.Far, o.MinRelevant)
 	case !(o.LongRange < 1 && o.Noise < 1): // a NaN too
@@ -129,8 +131,8 @@ func lifelongPlace(k int) int {
 //
 // Items belong to interests and interests, twenty of them, to a category. A user
 // holds a few interests in fewer categories: near ones, with MinRelevant to
-// MaxRelevant events among the last thousand (or the newer half) before those asked about, and far
-// ones, with as many that are all older than Gap. The events asked about, where
+// MaxRelevant events among the last thousand (or the newer half) before those
+// asked about, and far ones, with as many that are all older than Gap. The events asked about, where
 // CutSlates puts its positives by default, are of a far interest (LongRange of
 // them), of none (Noise), or of a near one, and always an item that is new to
 // the user: to remember items is no answer, to know which share an interest is.
@@ -195,12 +197,25 @@ func (w *lifelongWalk) live(user int) {
 	asked := w.ask(near, far)
 	span := w.opt.near()
 	explained := w.explain(near, asked, w.opt.History-span, w.opt.History) + w.explain(far, asked, 0, w.opt.History-w.opt.Gap)
+	w.meetFillers()
 	for range int(w.opt.Noise * float64(explained)) {
 		if at, ok := w.free(0, w.opt.History); ok {
 			w.plan[at] = w.t.stray(&w.rng, user, w.chance)
 		}
 	}
 	w.fill()
+}
+
+// meetFillers puts each filler at one place. It comes before whatever there may
+// be no room for.
+func (w *lifelongWalk) meetFillers() {
+	for _, own := range w.t.fillers {
+		for _, item := range own {
+			if at, ok := w.free(0, len(w.plan)); ok {
+				w.plan[at] = item
+			}
+		}
+	}
 }
 
 // ask decides which interest each place asked about is of and returns the places
@@ -268,17 +283,8 @@ func (w *lifelongWalk) free(from, to int) (at int, ok bool) {
 	return 0, false
 }
 
-// fill puts each filler at one place and then bursts of one category wherever a
-// place is left.
+// fill puts fillers in bursts of one category wherever a place is left.
 func (w *lifelongWalk) fill() {
-	t := w.t
-	for c := range t.fillers {
-		for _, item := range t.fillers[c] {
-			if at, ok := w.free(0, len(w.plan)); ok {
-				w.plan[at] = item
-			}
-		}
-	}
 	var liked [3]int
 	for i := range liked {
 		liked[i] = w.rng.intn(w.opt.Categories)
@@ -296,7 +302,7 @@ func (w *lifelongWalk) fill() {
 			}
 		}
 		left--
-		own := t.fillers[category]
+		own := w.t.fillers[category]
 		w.plan[at] = own[w.rng.intn(len(own))]
 	}
 }

@@ -225,7 +225,7 @@ func TestLifelongWorldRefusesOptions(t *testing.T) {
 	for _, opt := range []LifelongOptions{
 		{Users: -1}, {History: 199}, {History: -1}, {Items: -1}, {Items: 1}, {Categories: 1}, {Categories: 101}, {Interests: 20},
 		{Fillers: 9}, {Fillers: 251}, {Near: -1}, {Far: -1}, {MinRelevant: 81, MaxRelevant: 80}, {MinRelevant: -1},
-		{MinRelevant: 200}, {Familiar: 19}, {Near: 1}, {Gap: 999}, {Gap: -1}, {LongRange: 1}, {Noise: math.NaN()}, {LongRange: math.NaN()}, {From: -1},
+		{MinRelevant: 200}, {Familiar: 19}, {Near: 1}, {Gap: 999}, {Gap: 499}, {Gap: -1}, {LongRange: 1}, {Noise: math.NaN()}, {LongRange: math.NaN()}, {From: -1},
 	} {
 		if err := opt.Validate(); err == nil {
 			t.Errorf("%+v: no error", opt)

@@ -31,6 +31,8 @@ const (
 	FormatInter   Format = "inter"   // RecBole: tabs, header of name:type
 	FormatNDJSON  Format = "ndjson"  // one {"user","item","kind","time"} a line
 	FormatParquet Format = "parquet" // columns user_id, item_id, timestamp
+	FormatTaobao  Format = "taobao"  // UserBehavior.csv, no header: user,item,category,behaviour,time
+	FormatTmall   Format = "tmall"   // user_log_format1.csv, a header: days as MMDD
 )
 
 // Columns names the columns of a file with a header. Empty names are found by
@@ -54,7 +56,7 @@ type ReadOptions struct {
 	Columns       Columns
 	TimeUnit      TimeUnit
 	MinRating     float64  // keep ratings of at least this; 0 keeps rows without rating too
-	Kinds         []string // keep these kinds; none keeps all
+	Kinds         []string // keep these kinds; none keeps all, of a shop log (taobao, tmall) only what was looked at
 	DropItems     []string // leave these items out
 	MinItemCount  int      // leave out items with fewer events, once; users keep their other events
 	MinUserCount  int      // leave out users with fewer events, once
@@ -79,7 +81,7 @@ func (o *ReadOptions) Validate() error {
 		return errors.New("a smallest count is negative")
 	}
 	switch o.Format {
-	case FormatAuto, FormatCSV, FormatDat, FormatAmazon, FormatInter, FormatNDJSON, FormatParquet:
+	case FormatAuto, FormatCSV, FormatDat, FormatAmazon, FormatInter, FormatNDJSON, FormatParquet, FormatTaobao, FormatTmall:
 		return nil
 	}
 	return fmt.Errorf("unknown format %q", o.Format)
@@ -146,7 +148,7 @@ func ReadFrom(in io.Reader, opt ReadOptions) (*Dataset, *Report, error) {
 
 // interactionNames lists the names looked for in a folder, in order.
 func interactionNames() []string {
-	return []string{"interactions.csv", "interactions.parquet", "interactions.ndjson", "ratings.dat", "ratings.csv", "*.inter"}
+	return []string{"interactions.csv", "interactions.parquet", "interactions.ndjson", "ratings.dat", "ratings.csv", "*.inter", "UserBehavior.csv", "user_log_format1.csv"}
 }
 
 // findFile returns path itself, or for a folder the first file in it with one
@@ -221,10 +223,17 @@ func (r *rows) read(in io.Reader) (Format, error) {
 		if format, err = l.detect(); err != nil {
 			return "", err
 		}
+		if isShopLog(format) && r.opt.Columns != (Columns{}) {
+			format = FormatCSV // whoever names columns means to read it by them
+		}
 	}
 	switch format {
 	case FormatNDJSON:
 		return format, r.readNDJSON(l)
+	case FormatTaobao:
+		return format, r.readShopLog(l, taobaoLog())
+	case FormatTmall:
+		return format, r.readShopLog(l, tmallLog())
 	case FormatParquet:
 		return format, errors.New("not a Parquet file (it must not be compressed as a whole)")
 	default:

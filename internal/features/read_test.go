@@ -430,6 +430,7 @@ func FuzzRead(f *testing.F) {
 		"user_id,item_id,timestamp,behavior,rating\nu,a,1,view,5\nu,\"b\"\"\",2.5,buy,1\n",
 		"1::2::3::4\n", "A,B,5,100\n", "user_id:token\titem_id:token\nu\ta\n",
 		`{"user":"u","item":"a","time":1}` + "\n", "PAR1", "\x1f\x8b", "\x28\xb5\x2f\xfd",
+		taobaoRows, tmallRows,
 	} {
 		f.Add([]byte(s))
 	}
@@ -457,6 +458,9 @@ func FuzzRead(f *testing.F) {
 		}
 		if diff := cmp.Diff(d.Ratings, again.Ratings, cmpopts.EquateNaNs()); diff != "" && again.Ratings != nil {
 			t.Fatal(diff)
+		}
+		if err := WriteItemsCSV(&b, d.Catalogue()); err != nil {
+			t.Fatalf("the categories read could not be written: %v", err)
 		}
 	})
 }

@@ -34,6 +34,9 @@ type rows struct {
 	faults   Faults
 	wanted   map[string]bool // kinds kept; nil keeps all
 	dropped  map[string]bool // item ids left out
+
+	categories *Vocab  // where rows name the category of their item, else nil; code 0 is none
+	category   []int32 // code of each item, as far as known
 }
 
 func newRows(opt *ReadOptions) *rows {
@@ -238,18 +241,21 @@ func (r *rows) sort() {
 		at[u+1] += at[u]
 	}
 	start := slices.Clone(at)
-	grouped := make([]row, len(r.list))
-	for _, t := range r.list {
-		grouped[at[t.user]] = t
-		at[t.user]++
+	// Large logs come user by user, and a second list of them may be one too many.
+	if !slices.IsSortedFunc(r.list, func(a, b row) int { return cmp.Compare(a.user, b.user) }) {
+		grouped := make([]row, len(r.list))
+		for _, t := range r.list {
+			grouped[at[t.user]] = t
+			at[t.user]++
+		}
+		r.list = grouped
 	}
-	r.list = grouped
 	if r.timed == 0 {
 		return
 	}
 	byTime := func(a, b row) int { return cmp.Compare(a.time, b.time) }
 	for u := range r.users.Len() {
-		if own := grouped[start[u]:start[u+1]]; !slices.IsSortedFunc(own, byTime) {
+		if own := r.list[start[u]:start[u+1]]; !slices.IsSortedFunc(own, byTime) {
 			slices.SortStableFunc(own, byTime)
 		}
 	}
@@ -289,5 +295,6 @@ func (r *rows) dataset() *Dataset {
 		}
 	}
 	d.Offsets = append(d.Offsets, len(r.list))
+	d.Categories = r.categoriesOf(number, d.Vocab.Len())
 	return d
 }

@@ -13,6 +13,8 @@ type Dataset struct {
 	Times   []int64   // Unix milliseconds of each event; nil when the source has none
 	Kinds   []string  // kind of each event; nil when the source has none
 	Ratings []float32 // rating of each event, NaN where there is none; nil when the source has none
+
+	Categories Codes // category of each item, where the log itself names it; else empty
 }
 
 // Batch is B sequences laid end to end, without padding: sequence b is

@@ -77,3 +77,15 @@ func roughLimit() float64 { return 0 }
 func roughScores(blocks, lines int, items []uint8, query []int8, scale, norm, rest, low, high []float32, q roughQuery) {
 	panic("kernel: no first pass without assembly")
 }
+
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32) {
+	scoreTileGeneric(t, panels, d, queries, keys, bias)
+}
+
+func placesAtLeast(places *searchPlaces, x []float32, bar float32) int {
+	return placesAtLeastGeneric(places, x, bar)
+}
+
+func countAtLeast(x []float32, bar float32) int { return countAtLeastGeneric(x, bar) }
+
+func countAbove(above *[sortMost]int32, x *[sortMost]float32, n int) { countAboveGeneric(above, x, n) }

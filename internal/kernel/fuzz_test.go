@@ -67,6 +67,35 @@ func FuzzTopK(f *testing.F) {
 	})
 }
 
+// FuzzSearch compares searches of all shapes, with any names and many equal scores,
+// with sorting.
+func FuzzSearch(f *testing.F) {
+	f.Add(uint64(1), uint8(7), uint16(3000), uint8(4), uint16(20), uint8(3))
+	f.Add(uint64(2), uint8(1), uint16(900), uint8(1), uint16(900), uint8(255))
+	f.Fuzz(func(t *testing.T, seed uint64, m uint8, n uint16, d uint8, k uint16, values uint8) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		c := searchCase{int(m) % 16, int(n) % 4000, int(d) % 24, int(k) % 4100}
+		draw := func(count int) []float32 {
+			x := make([]float32, count)
+			for i := range x {
+				x[i] = float32(rng.IntN(int(values)+1) - int(values)/2)
+			}
+			return x
+		}
+		x, table, bias := draw(c.m*c.d), draw(c.n*c.d), draw(c.n)
+		names := make([]int32, c.n)
+		for u, name := range rng.Perm(c.n) {
+			names[u] = int32(name)
+		}
+		for _, path := range Paths() {
+			usePath(t, path)
+			var s Search
+			checkSearch(t, &s, c, x, table, bias, names)
+			checkSearch(t, &s, c, x, table, nil, nil)
+		}
+	})
+}
+
 // FuzzInt8 compares the 8-bit way with the plain one for tables of any scale.
 func FuzzInt8(f *testing.F) {
 	f.Add(uint64(1), uint16(300), uint8(16), uint8(5), int8(0), int8(0))

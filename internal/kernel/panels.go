@@ -39,6 +39,14 @@ func (p *Panels) Rows() int { return p.n }
 // Width returns the number of values in each packed row.
 func (p *Panels) Width() int { return p.d }
 
+// Lend lends rows lo to hi-1 where they lie, so that Panels are the keys of a Search.
+func (p *Panels) Lend(lo, hi int, _ []float32) []float32 {
+	if lo < 0 || lo%PanelWidth != 0 || hi < lo || hi > p.n {
+		panic(badPanels)
+	}
+	return p.data[lo*p.d : (hi+PanelWidth-1)/PanelWidth*PanelWidth*p.d]
+}
+
 // Mul writes X · table[lo:hi]ᵀ to dst. X is m×d, dst is m×(hi-lo); lo must be a
 // multiple of PanelWidth and hi at most the number of packed rows.
 //

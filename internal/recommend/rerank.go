@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -205,44 +204,20 @@ func (by *rescorer) score(j *job, st *lifelong.State) error {
 	return nil
 }
 
-// blend gives every candidate its final score and sorts by it, best first, equal
-// ones by lower item number:
-//
-//	score = z(retrieval) + weight * z(log odds)
-//
-// where z is the distance from the mean of the candidates in standard deviations,
-// and 0 where all are equal.
+// blend gives every candidate its final score (see lifelong.Blend) and sorts by it,
+// best first, equal ones by lower item number.
 func blend(list []kernel.Scored, odds []float32, weight float64) {
-	retrieved := make([]float32, len(list))
+	scores := make([]float32, len(list))
 	for i := range list {
-		retrieved[i] = list[i].Score
+		scores[i] = list[i].Score
 	}
-	m, d := moments(retrieved)
-	mo, do := moments(odds)
+	lifelong.Blend(scores, scores, odds, weight)
 	for i := range list {
-		list[i].Score = float32((float64(retrieved[i])-m)*d + weight*(float64(odds[i])-mo)*do)
+		list[i].Score = scores[i]
 	}
 	slices.SortFunc(list, func(a, b kernel.Scored) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Item, b.Item))
 	})
-}
-
-// moments gives the mean and one over the standard deviation, 0 for that where
-// there is no deviation.
-func moments(x []float32) (mean, inverse float64) {
-	for _, v := range x {
-		mean += float64(v)
-	}
-	mean /= float64(len(x))
-	squares := 0.0
-	for _, v := range x {
-		squares += (float64(v) - mean) * (float64(v) - mean)
-	}
-	// Rounding alone may part equal scores: that is no deviation.
-	if d := math.Sqrt(squares / float64(len(x))); d > 1e-9*math.Abs(mean) && d > 0 {
-		return mean, 1 / d
-	}
-	return mean, 0
 }
 
 // explain notes for each item of the answer the events that the search selected,

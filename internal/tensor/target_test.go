@@ -63,7 +63,7 @@ func TestTargetGradients(t *testing.T) {
 
 // targetParams are tables to look up, and what the norms need.
 type targetParams struct {
-	list                     *tensor.Params
+	list                    *tensor.Params
 	a, b, gain, bias, slope *tensor.Param
 }
 

@@ -460,11 +460,7 @@ func (n *night) sweepWork() error {
 // items gives what is known about the vocabulary's items, in its order, from
 // the catalogue beside the data.
 func (n *night) items() []features.Item {
-	folder := n.opt.Data
-	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
-		folder = filepath.Dir(folder)
-	}
-	list, faults, err := features.ReadItems(folder)
+	list, faults, err := features.ReadItems(catalogueFolder(n.opt.Data))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -486,4 +482,12 @@ func (n *night) items() []features.Item {
 		}
 	}
 	return out
+}
+
+// catalogueFolder is where the catalogue beside the data lies.
+func catalogueFolder(data string) string {
+	if info, err := os.Stat(data); err == nil && !info.IsDir() {
+		return filepath.Dir(data)
+	}
+	return data
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	group := flag.String("group", "", "routines to write: gemm, vector, learn, score or ceiling")
+	group := flag.String("group", "", "routines to write: gemm, vector, learn, score, search or ceiling")
 	flag.Parse()
 	ConstraintExpr("amd64,!purego")
 	switch *group {
@@ -24,6 +24,8 @@ func main() {
 		learn()
 	case "score":
 		score()
+	case "search":
+		search()
 	case "ceiling":
 		ceiling()
 	default:

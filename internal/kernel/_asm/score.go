@@ -152,7 +152,6 @@ func firstAtLeast(s isa) {
 	routine(s, "firstAtLeast", "(n int, x *float32, bar float32) int", "for i < n: if x[i] >= bar { return i }", "return n")
 	n, ptrs := Load(Param("n"), GP64()), pointers("x")
 	bar := s.broadcast("bar")
-	const greaterOrEqual = 0x1d
 	const unroll = 4
 	place := GP64()
 	s.each("", n, ptrs, unroll, func(x span) {

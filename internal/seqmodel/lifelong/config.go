@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -118,14 +119,18 @@ func (c Config) Validate() error {
 
 // parts is how many tables make a vector.
 func (c Config) parts() int {
-	n := 2 // item and position
-	for _, has := range []bool{c.Categories > 0, c.Kinds > 0, c.Gaps} {
+	n := 1 // item
+	for _, has := range []bool{c.Categories > 0, c.Kinds > 0, c.temporal(), c.temporal() && c.Gaps} {
 		if has {
 			n++
 		}
 	}
 	return n
 }
+
+// temporal says whether vectors have positions and gaps. sdim has none: its sums
+// are to grow by new events alone, and those would move every event's position.
+func (c Config) temporal() bool { return c.Model != "sdim" }
 
 func (c Config) multiHead() bool { return c.Model == "sim" || c.Model == "sim-hard" }
 
@@ -160,9 +165,6 @@ const gapRows = 34
 // gap is the row for the milliseconds between an event and the candidate; the
 // past is what counts, an event of the future is as near as can be.
 func gap(ms int64) int32 {
-	row := int32(1)
-	for s := ms / 1000; s > 0 && row < gapRows-1; s >>= 1 {
-		row++
-	}
-	return row
+	seconds := uint64(max(ms, 0)) / 1000
+	return int32(min(1+bits.Len64(seconds), gapRows-1))
 }

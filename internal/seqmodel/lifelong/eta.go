@@ -8,16 +8,16 @@ import "seqrec/internal/tensor"
 //	code = sign(e H), H fixed and Gaussian    S = the K codes nearest to the target's
 //	u = sum over S of softmax(s)_i r_i
 //
-// with s the scores of twin. e is the semantic part of a vector: hashing the
-// position would make neighbours in time collide.
+// with s the scores of twin. e is the part of a vector that the item alone
+// decides: hashing the position would make neighbours in time collide.
 type eta struct {
 	tables *tables
-	hash   *tensor.Param // semantic x bits
+	hash   *tensor.Param // bits x identity
 	k      int
 }
 
 func newETA(p *tensor.Params, c Config, represent *tables) *eta {
-	return &eta{tables: represent, hash: p.Add("hash", represent.semantic, c.Bits, true), k: c.Select}
+	return &eta{tables: represent, hash: p.Add("hash", c.Bits, represent.identity, true), k: c.Select}
 }
 
 func (m *eta) auxiliary() bool { return false }
@@ -32,13 +32,13 @@ func (m *eta) aggregate(t *tensor.Tape, in *input) (u, full *tensor.Var) {
 	return in.attendSelected(t, s, m.tables), nil
 }
 
-// signs are the hash codes of the semantic part of rows of x, as 1 and -1. Scaling
+// signs are the hash codes of the first columns of x, as 1 and -1. Scaling
 // a row does not change them. No gradient passes.
 func signs(t *tensor.Tape, x *tensor.Var, hash *tensor.Param) *tensor.Var {
 	dev := t.Device()
-	part := t.Columns(x, 0, hash.Val.Rows)
-	y := t.NewVar(x.Rows, hash.Val.Cols)
-	dev.Gemm(y.Mat, part.Mat, false, hash.Val, false, false)
+	part := t.Columns(x, 0, hash.Val.Cols)
+	y := t.NewVar(x.Rows, hash.Val.Rows)
+	dev.Gemm(y.Mat, part.Mat, false, hash.Val, true, false)
 	y.Mat = t.Sign(y.Mat)
 	return y
 }

@@ -18,6 +18,7 @@ type Scorer struct {
 	in     input
 	groups clusterer
 	events []int32 // the event of each packed behaviour, for Explain
+	recall recall  // for states that remember
 }
 
 // NewScorer makes a scorer with scratch memory of its own.
@@ -85,16 +86,19 @@ func (s *Scorer) Explain(h History, candidate int32, at int64) []Moment {
 	s.model.search.aggregate(s.tape, &s.in)
 	s.in.explain = false
 	list := s.moments(h)
-	slices.SortFunc(list, func(a, b Moment) int {
-		switch {
-		case a.Weight > b.Weight:
-			return -1
-		case a.Weight < b.Weight:
-			return 1
-		}
-		return b.Event - a.Event
-	})
+	slices.SortFunc(list, heaviest)
 	return list
+}
+
+// heaviest orders moments by weight, equal weights by the newer event.
+func heaviest(a, b Moment) int {
+	switch {
+	case a.Weight > b.Weight:
+		return -1
+	case a.Weight < b.Weight:
+		return 1
+	}
+	return b.Event - a.Event
 }
 
 // moments turns what the last pass selected into events of the history.

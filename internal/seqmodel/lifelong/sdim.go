@@ -8,12 +8,12 @@ import "seqrec/internal/tensor"
 // table of running sums, so a candidate costs the same however long the history.
 type sdim struct {
 	tables *tables
-	hash   *tensor.Param // semantic x bits
+	hash   *tensor.Param // bits x identity
 	tau    int
 }
 
 func newSDIM(p *tensor.Params, c Config, represent *tables) *sdim {
-	return &sdim{tables: represent, hash: p.Add("hash", represent.semantic, c.Bits, true), tau: c.Tau}
+	return &sdim{tables: represent, hash: p.Add("hash", c.Bits, represent.identity, true), tau: c.Tau}
 }
 
 func (m *sdim) auxiliary() bool { return false }

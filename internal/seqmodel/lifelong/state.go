@@ -1,5 +1,7 @@
 package lifelong
 
+import "slices"
+
 // State is what is kept of one user's history between requests, so that a
 // request pays for its new events alone. It is valid for the model that made it
 // and for the events appended so far. Any number of scorers may read a state at
@@ -7,10 +9,17 @@ package lifelong
 type State struct {
 	model   *Model
 	history History
+	memory  memory // nil for members that read the whole history each time
 }
 
 // NewState makes the state of an empty history.
-func (m *Model) NewState() *State { return &State{model: m} }
+func (m *Model) NewState() *State {
+	st := &State{model: m}
+	if r, ok := m.search.(remembering); ok {
+		st.memory = r.newMemory(m)
+	}
+	return st
+}
 
 // Append adds events that are newer than all before, oldest first. Times and
 // kinds must be there for all events of a state or for none. It costs O(1) an
@@ -19,6 +28,9 @@ func (s *State) Append(h History) {
 	s.history.Items = append(s.history.Items, h.Items...)
 	s.history.Times = append(s.history.Times, h.Times...)
 	s.history.Kinds = append(s.history.Kinds, h.Kinds...)
+	if s.memory != nil {
+		s.memory.append(h)
+	}
 }
 
 // History is the events so far. It must not be written.
@@ -29,15 +41,41 @@ func (s *State) Len() int { return s.history.Len() }
 
 // Bytes is about the memory that the state takes.
 func (s *State) Bytes() int64 {
-	return int64(4*cap(s.history.Items) + 8*cap(s.history.Times) + 4*cap(s.history.Kinds) + 128)
+	n := 4*cap(s.history.Items) + 8*cap(s.history.Times) + 4*cap(s.history.Kinds) + 128
+	if s.memory != nil {
+		n += s.memory.bytes()
+	}
+	return int64(n)
 }
 
-// ScoreState is Score after the history of a state.
+// ScoreState is Score after the history of a state. Members that remember answer
+// from their memory; what they say equals Score within rounding, and does not
+// depend on how the events were appended.
 func (s *Scorer) ScoreState(dst []float32, st *State, candidates []int32, at int64) {
-	s.Score(dst, st.history, candidates, at)
+	if st.memory == nil {
+		s.Score(dst, st.history, candidates, at)
+		return
+	}
+	if len(candidates) == 0 {
+		return
+	}
+	s.in.reset()
+	s.in.addCandidates(s.model.categories, candidates)
+	s.tape.Reset(0)
+	u := s.tape.NewVar(len(candidates), s.model.represent.width())
+	st.memory.aggregate(u.V, s, st, candidates, at)
+	target := s.model.represent.vectors(s.tape, &s.in.candidates)
+	hidden := s.model.main.forward(s.tape, &s.in, s.model.features(s.tape, target, u), s.model.config.Epsilon)
+	s.model.main.logits(s.tape, dst, hidden)
 }
 
 // ExplainState is Explain after the history of a state.
 func (s *Scorer) ExplainState(st *State, candidate int32, at int64) []Moment {
+	if st.memory != nil {
+		if list, ok := st.memory.explain(s, st, candidate, at); ok {
+			slices.SortFunc(list, heaviest)
+			return list
+		}
+	}
 	return s.Explain(st.history, candidate, at)
 }

@@ -3,6 +3,7 @@ package lifelong
 import (
 	"math"
 
+	"seqrec/internal/kernel"
 	"seqrec/internal/tensor"
 )
 
@@ -11,20 +12,26 @@ import (
 // the temporal part (position, time gap).
 type tables struct {
 	item, category, kind, position, gap *tensor.Param // those without data are nil
+	identity                            int           // width of item and category, which an item alone decides
 	semantic, temporal                  int           // widths of the two parts
 }
 
 func newTables(p *tensor.Params, prefix string, c Config, width int) *tables {
-	t := &tables{semantic: width, temporal: width}
+	t := &tables{semantic: width}
 	t.item = p.Add(prefix+"item", c.Items, width, true)
 	if c.Categories > 0 {
 		t.category = p.Add(prefix+"category", c.Categories, width, true)
 		t.semantic += width
 	}
+	t.identity = t.semantic
 	if c.Kinds > 0 {
 		t.kind = p.Add(prefix+"kind", c.Kinds+1, width, true) // the last row is the candidate's
 		t.semantic += width
 	}
+	if !c.temporal() {
+		return t
+	}
+	t.temporal = width
 	t.position = p.Add(prefix+"position", c.Positions, width, true)
 	if c.Gaps {
 		t.gap = p.Add(prefix+"gap", gapRows, width, true)
@@ -55,7 +62,9 @@ func (t *tables) lookup(tape *tensor.Tape, k *tokens, semantic, temporal float32
 	if t.kind != nil {
 		parts = append(parts, tensor.Part{Table: t.kind, Rows: dev.Index(k.kinds), Scale: semantic})
 	}
-	parts = append(parts, tensor.Part{Table: t.position, Rows: dev.Index(k.positions), Scale: temporal})
+	if t.position != nil {
+		parts = append(parts, tensor.Part{Table: t.position, Rows: dev.Index(k.positions), Scale: temporal})
+	}
 	if t.gap != nil {
 		parts = append(parts, tensor.Part{Table: t.gap, Rows: dev.Index(k.gaps), Scale: temporal})
 	}
@@ -73,7 +82,7 @@ func (t *tables) queries(tape *tensor.Tape, k *tokens) *tensor.Var {
 }
 
 func (t *tables) semanticScale() float32 { return float32(1 / math.Sqrt(float64(t.semantic))) }
-func (t *tables) temporalScale() float32 { return float32(1 / math.Sqrt(float64(t.temporal))) }
+func (t *tables) temporalScale() float32 { return float32(1 / math.Sqrt(float64(max(t.temporal, 1)))) }
 
 // pick is the tokens at the given places.
 func (k *tokens) pick(dst *tokens, at []int32) {
@@ -92,3 +101,11 @@ func (k *tokens) pick(dst *tokens, at []int32) {
 		}
 	}
 }
+
+// row is row i of a table.
+func row(p *tensor.Param, i int32) []float32 {
+	w := p.Val.Cols
+	return p.Val.V[int(i)*w:][:w]
+}
+
+func rowDot(p *tensor.Param, i, j int32) float32 { return kernel.Dot(row(p, i), row(p, j)) }

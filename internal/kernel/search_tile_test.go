@@ -1,0 +1,137 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func TestSearchTile(t *testing.T) {
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 4))
+		var tile searchTile
+		for d := range 40 {
+			for _, panels := range []int{1, 2, 5, searchSpan / PanelWidth} {
+				mem := memories()[(d+panels)%len(memories())]
+				queries := placed(t, mem, normals(rng, make([]float32, d*searchRows)))
+				keys := placed(t, mem, normals(rng, make([]float32, panels*d*PanelWidth)))
+				bias := placed(t, mem, normals(rng, make([]float32, panels*PanelWidth)))
+				tile.score(panels, d, queries, keys, bias)
+				for r := range searchRows {
+					for u, got := range tile.row(r, panels*PanelWidth) {
+						want := float64(bias[u])
+						for p := range d {
+							want += float64(queries[p*searchRows+r]) * float64(keys[(u/PanelWidth*d+p)*PanelWidth+u%PanelWidth])
+						}
+						if !close32(got, want, 1e-5) {
+							t.Fatalf("d %d, %d panels: query %d, key %d is %g, want %g", d, panels, r, u, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestSearchCounts holds what selects without branches to the plain loops.
+func TestSearchCounts(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 5))
+		var got, want searchPlaces
+		for n := range searchSpan + 1 {
+			x := placed(t, memories()[n%len(memories())], make([]float32, n))
+			for i := range x {
+				x[i] = []float32{nan, inf, -inf, 0, 1, 2, 3, 4}[rng.IntN(8)]
+			}
+			for _, bar := range []float32{-inf, 0, 2, 4, inf, nan} {
+				places := want[:placesAtLeastGeneric(&want, x, bar)]
+				if count := countAtLeast(x, bar); count != len(places) {
+					t.Fatalf("%d of %d are at least %g, counted %d", len(places), n, bar, count)
+				}
+				if n%PanelWidth == 0 {
+					if found := got[:placesAtLeast(&got, x, bar)]; !slices.Equal(found, places) {
+						t.Fatalf("of %d at least %g are %v, want %v", n, bar, found, places)
+					}
+				}
+			}
+			checkNearTop(t, x, rng.IntN(n+2))
+		}
+	})
+}
+
+func checkNearTop(t *testing.T, x []float32, place int) {
+	t.Helper()
+	bar, count := nearTop(x, place, place+place/8)
+	switch numbers := countAtLeastGeneric(x, float32(math.Inf(-1))); {
+	case count != countAtLeastGeneric(x, bar):
+		t.Fatalf("%d of %d are said to be at least %g", count, len(x), bar)
+	case numbers < place && !math.IsInf(float64(bar), -1):
+		t.Fatalf("a bar of %g for place %d of %d numbers", bar, place, numbers)
+	case numbers >= place && count < place:
+		t.Fatalf("%d are at least %g, want %d", count, bar, place)
+	case count > place+place/8 && !math.IsInf(float64(bar), 1) && countAtLeastGeneric(x, math.Nextafter32(bar, float32(math.Inf(1)))) >= place && place > 0:
+		t.Fatalf("%d are at least %g, a higher bar does for %d", count, bar, place)
+	}
+}
+
+func TestSearchCountAbove(t *testing.T) {
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 6))
+		var got, want [sortMost]int32
+		for n := range sortMost + 1 {
+			var x [sortMost]float32
+			for i := range x {
+				x[i] = float32(rng.IntN(300))
+			}
+			countAbove(&got, &x, n)
+			countAboveGeneric(&want, &x, n)
+			if !slices.Equal(got[:n], want[:n]) {
+				t.Fatalf("of %d: %v, want %v", n, got[:n], want[:n])
+			}
+		}
+	})
+}
+
+func TestSelectBest(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 7))
+	for n := 1; n < 300; n++ {
+		list := make([]Rank, n)
+		for i, v := range rng.Perm(n) {
+			list[i] = Rank(v)
+		}
+		if n%3 == 0 {
+			slices.Sort(list)
+		}
+		k := 1 + rng.IntN(n)
+		selectBest(list, k)
+		if list[k-1] != Rank(n-k) || slices.Min(list[:k]) != Rank(n-k) {
+			t.Fatalf("the best %d of %d are %v", k, n, list[:k])
+		}
+	}
+}
+
+// TestRank: the higher rank comes first in a TopK, and gives back what it is of.
+func TestRank(t *testing.T) {
+	inf := float32(math.Inf(1))
+	var all []Scored
+	for _, score := range []float32{-inf, -3e38, -1, -1e-45, 0, 1e-45, 1, 1.5, 3e38, inf} {
+		for _, item := range []int32{0, 1, 77, math.MaxInt32} {
+			all = append(all, Scored{item, score})
+		}
+	}
+	for _, a := range all {
+		if back := a.Rank().Scored(); back != a {
+			t.Errorf("%v comes back as %v", a, back)
+		}
+		for _, b := range all {
+			if got := a.Rank() > b.Rank(); got != a.before(b) {
+				t.Errorf("%v above %v: %t", a, b, got)
+			}
+		}
+	}
+	if zero := float32(math.Copysign(0, -1)); (Scored{3, zero}).Rank() != (Scored{3, 0}).Rank() {
+		t.Error("-0 and 0 differ")
+	}
+}

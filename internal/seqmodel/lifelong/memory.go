@@ -1,0 +1,262 @@
+package lifelong
+
+import (
+	"seqrec/internal/attention"
+	"seqrec/internal/kernel"
+)
+
+// remembering is the optional second interface of a search that can keep what it
+// needs of a history from request to request. What it answers equals the
+// composed path within rounding; the suite holds it to that.
+type remembering interface {
+	newMemory(m *Model) memory
+}
+
+// memory is what a search keeps of one history.
+type memory interface {
+	append(h History)
+	// aggregate writes u, one row a candidate, to dst. st is the state it belongs
+	// to, s lends scratch memory.
+	aggregate(dst []float32, s *Scorer, st *State, candidates []int32, at int64)
+	// explain gives the events behind u of one candidate, in any order; ok is
+	// false when the memory does not know them.
+	explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool)
+	bytes() int
+}
+
+// searchMemory serves the members whose score is an inner product and a time
+// term that all candidates share (dare, twin, eta): keys of the distinct items,
+// found by exact scores or by codes.
+type searchMemory struct {
+	model  *Model
+	attend *tables
+	k      int
+	plain  *attention.History
+	coded  *attention.CodedHistory // instead, for eta
+}
+
+func (m *dare) newMemory(model *Model) memory {
+	return &searchMemory{model: model, attend: m.attend, k: m.k, plain: attention.NewHistory(m.attend.identity, attention.F32)}
+}
+
+// newMemory has none to give where a projection mixes item and time, or where
+// events are clusters.
+func (m *twin) newMemory(model *Model) memory {
+	if m.wq != nil || model.config.Model == "twin-v2" {
+		return nil
+	}
+	return &searchMemory{model: model, attend: m.tables, k: m.k, plain: attention.NewHistory(m.tables.identity, attention.F32)}
+}
+
+func (m *eta) newMemory(model *Model) memory {
+	signs, err := attention.SignsOf(m.hash.Val.Cols, m.hash.Val.V)
+	if err != nil {
+		panic("lifelong: " + err.Error()) // the shapes were checked when the model was declared
+	}
+	return &searchMemory{model: model, attend: m.tables, k: m.k, coded: attention.NewCodedHistory(signs, attention.F32)}
+}
+
+func (m *searchMemory) append(h History) {
+	key := func(dst []float32, item int32) { m.attend.identityOf(dst, item, m.model.categories) }
+	if m.coded != nil {
+		m.coded.Append(h.Items, key)
+		return
+	}
+	m.plain.Append(h.Items, key)
+}
+
+func (m *searchMemory) bytes() int {
+	if m.coded != nil {
+		return m.coded.Bytes()
+	}
+	return m.plain.Bytes()
+}
+
+// identityOf writes the part of a vector that an item alone decides.
+func (t *tables) identityOf(dst []float32, item int32, categories []int32) {
+	w := t.item.Val.Cols
+	copy(dst[:w], t.item.Val.V[int(item)*w:])
+	if t.category != nil {
+		copy(dst[w:2*w], t.category.Val.V[int(categories[item])*w:])
+	}
+}
+
+// recall is the scratch of a Scorer for memories.
+type recall struct {
+	searcher attention.Searcher
+	queries  []float32
+	bias     []float32 // of each event
+	place    []float32 // time term of the p-th newest event, by p
+	gaps     []float32 // of each gap row
+	kinds    []float32 // of each kind code
+	weights  []float32 // of the hits of one candidate
+	rows     []float32 // vectors of the events found so far
+	slot     []int32   // by event: its row in rows, from 1; 0 for none
+	found    []int32   // the events that have a row
+}
+
+// search runs the search of all candidates.
+func (m *searchMemory) search(s *Scorer, st *State, candidates []int32, at int64) {
+	r, width := &s.recall, m.attend.identity
+	r.queries = resize(r.queries, len(candidates)*width)
+	for i, item := range candidates {
+		m.attend.identityOf(r.queries[i*width:][:width], item, m.model.categories)
+	}
+	kernel.Scale(r.queries, m.attend.semanticScale(), r.queries)
+	s.shareTime(m.attend, st, at)
+	if m.coded != nil {
+		r.searcher.SearchCodes(m.coded, r.queries, r.bias, m.k)
+		return
+	}
+	r.searcher.Search(m.plain, r.queries, r.bias, m.k)
+}
+
+// shareTime fills bias with the part of the score that depends on the event and
+// not on the candidate: position, time gap, kind. The candidate's position and
+// gap are row 0, its kind is the last row, so each is one number a row.
+func (s *Scorer) shareTime(t *tables, st *State, at int64) {
+	r, h, c := &s.recall, &st.history, &s.model.config
+	n := h.Len()
+	r.bias = resize(r.bias, n)
+	for p := len(r.place); p <= n; p++ {
+		r.place = append(r.place, t.temporalScale()*rowDot(t.position, 0, c.position(p)))
+	}
+	for i := range r.bias {
+		r.bias[i] = r.place[n-i]
+	}
+	if t.gap != nil {
+		for row := len(r.gaps); row < gapRows; row++ {
+			r.gaps = append(r.gaps, t.temporalScale()*rowDot(t.gap, 0, int32(row)))
+		}
+		for i := range r.bias {
+			r.bias[i] += r.gaps[gapOf(*h, i, at)]
+		}
+	}
+	if t.kind != nil {
+		for row := len(r.kinds); row < c.Kinds; row++ {
+			r.kinds = append(r.kinds, t.semanticScale()*rowDot(t.kind, int32(c.Kinds), int32(row)))
+		}
+		for i := range r.bias {
+			r.bias[i] += r.kinds[kindOf(*h, i)]
+		}
+	}
+}
+
+func (m *searchMemory) aggregate(dst []float32, s *Scorer, st *State, candidates []int32, at int64) {
+	m.search(s, st, candidates, at)
+	r, width := &s.recall, m.model.represent.width()
+	if len(r.slot) < st.Len() {
+		r.slot = append(r.slot, make([]int32, st.Len()-len(r.slot))...)
+	}
+	r.rows, r.found = r.rows[:0], r.found[:0]
+	clear(dst)
+	for i := range candidates {
+		hits := r.searcher.Hits(i)
+		u := dst[i*width:][:width]
+		for j, w := range s.soften(hits) {
+			kernel.Axpy(u, w, s.rowOf(st, hits[j].Event, at))
+		}
+	}
+	for _, e := range r.found {
+		r.slot[e] = 0
+	}
+}
+
+// soften is softmax over the scores of hits.
+func (s *Scorer) soften(hits []attention.Hit) []float32 {
+	r := &s.recall
+	r.weights = resize(r.weights, len(hits))
+	for j, hit := range hits {
+		r.weights[j] = hit.Score
+	}
+	kernel.Softmax(r.weights, 1)
+	return r.weights
+}
+
+// rowOf is the representation of an event, made once a request.
+func (s *Scorer) rowOf(st *State, event int32, at int64) []float32 {
+	r, width := &s.recall, s.model.represent.width()
+	if r.slot[event] == 0 {
+		n := len(r.rows)
+		if cap(r.rows) < n+width {
+			r.rows = append(r.rows, make([]float32, width)...)
+		}
+		r.rows = r.rows[:n+width]
+		s.represent(r.rows[n:], st, int(event), at)
+		r.found = append(r.found, event)
+		r.slot[event] = int32(len(r.found))
+	}
+	return r.rows[int(r.slot[event]-1)*width:][:width]
+}
+
+// represent writes the representation of event i: the row that tables.vectors
+// gives it.
+func (s *Scorer) represent(dst []float32, st *State, i int, at int64) {
+	t, h, c := s.model.represent, &st.history, &s.model.config
+	t.identityOf(dst, h.Items[i], s.model.categories)
+	dst = dst[t.identity:]
+	if t.kind != nil {
+		dst = dst[copy(dst, row(t.kind, kindOf(*h, i))):]
+	}
+	if t.position != nil {
+		dst = dst[copy(dst, row(t.position, c.position(h.Len()-i))):]
+	}
+	if t.gap != nil {
+		copy(dst, row(t.gap, gapOf(*h, i, at)))
+	}
+}
+
+func (m *searchMemory) explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool) {
+	m.search(s, st, []int32{candidate}, at)
+	hits := s.recall.searcher.Hits(0)
+	for j, w := range s.soften(hits) {
+		list = append(list, Moment{int(hits[j].Event), w})
+	}
+	return list, true
+}
+
+// bucketMemory serves sdim: running sums by signature, which a new event changes
+// in time that does not depend on the history.
+type bucketMemory struct {
+	model   *Model
+	buckets *attention.Buckets
+	value   []float32
+}
+
+func (m *sdim) newMemory(model *Model) memory {
+	signs, err := attention.SignsOf(m.hash.Val.Cols, m.hash.Val.V)
+	if err == nil {
+		var b *attention.Buckets
+		if b, err = attention.NewBuckets(signs, m.tau, m.tables.width()); err == nil {
+			return &bucketMemory{model: model, buckets: b, value: make([]float32, m.tables.width())}
+		}
+	}
+	panic("lifelong: " + err.Error()) // the shapes were checked when the model was declared
+}
+
+func (m *bucketMemory) append(h History) {
+	t := m.model.represent
+	for i, item := range h.Items {
+		if item < 0 {
+			continue
+		}
+		t.identityOf(m.value, item, m.model.categories)
+		if t.kind != nil {
+			copy(m.value[t.identity:], row(t.kind, kindOf(h, i)))
+		}
+		m.buckets.Add(m.value[:t.identity], m.value)
+	}
+}
+
+func (m *bucketMemory) aggregate(dst []float32, s *Scorer, _ *State, candidates []int32, _ int64) {
+	t, r := m.model.represent, &s.recall
+	r.queries = resize(r.queries, t.identity)
+	for i, item := range candidates {
+		t.identityOf(r.queries, item, m.model.categories)
+		m.buckets.Attend(dst[i*t.width():][:t.width()], r.queries)
+	}
+}
+
+func (m *bucketMemory) explain(*Scorer, *State, int32, int64) ([]Moment, bool) { return nil, false }
+
+func (m *bucketMemory) bytes() int { return m.buckets.Bytes() + 4*cap(m.value) }

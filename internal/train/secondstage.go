@@ -1,0 +1,320 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+	"time"
+
+	"seqrec/internal/eval"
+	"seqrec/internal/features"
+	"seqrec/internal/registry"
+	"seqrec/internal/seqmodel/lifelong"
+)
+
+// SecondOptions are what SecondStage takes besides the plan.
+type SecondOptions struct {
+	Data       string   // a file or folder that features.Read reads
+	Filter     DataPlan // how it is read; its cut is not used: slates have their own
+	Registry   *registry.Registry
+	First      string // version that retrieves: a name, "current" or "latest"
+	Candidates int    // how many items it retrieves; default 200
+	Publish    bool   // whether a version is published
+	Promote    bool   // whether it becomes current when the gate lets it
+	Workers    int    // 0: the cores
+	Revision   string // of the source
+	CPU        string
+	Say        func(string, ...any)
+	Progress   func(LifelongProgress) // may be nil
+}
+
+// SecondSummary is the outcome in figures.
+type SecondSummary struct {
+	Model     string          `json:"model"`
+	First     string          `json:"first_stage"` // the version
+	AUC       float64         `json:"auc"`         // pooled over the rows of the test slates
+	UserGAUC  eval.GroupedAUC `json:"user_gauc"`
+	ValidAUC  float64         `json:"valid_auc"`
+	BestStep  int             `json:"best_step"`
+	Train     int             `json:"train_slates"`
+	Test      int             `json:"test_slates"`
+	Blend     float64         `json:"blend"` // chosen on validation
+	Cands     int             `json:"candidates"`
+	NDCG10    float64         `json:"ndcg@10"`             // both stages, all items ranked
+	Alone     float64         `json:"ndcg@10_first_stage"` // the first stage alone, the same cases
+	Delta     float64         `json:"delta"`               // with its paired interval
+	DeltaLow  float64         `json:"delta_low"`
+	DeltaHigh float64         `json:"delta_high"`
+	Seconds   float64         `json:"seconds"`
+	Version   string          `json:"version,omitempty"`
+	Promoted  bool            `json:"promoted"`
+	Curve     []ValidPoint    `json:"curve"`
+}
+
+// SecondStage trains a target-aware model in the vocabulary of a published
+// version, chooses its blend with that version's scores on the validation
+// events, judges both stages against the first alone on the test events, and
+// publishes a version that holds both. When a promotion was asked for and both
+// stages rank beyond doubt worse than the first alone, the error wraps
+// ErrRefused.
+func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*SecondSummary, error) {
+	began := time.Now()
+	if opt.Candidates == 0 {
+		opt.Candidates = 200
+	}
+	s := &second{plan: plan.WithDefaults(), opt: opt, sum: &SecondSummary{Cands: opt.Candidates}}
+	for _, step := range []func(context.Context) error{s.read, s.fit, s.chooseBlend, s.judge} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.sum.Seconds = time.Since(began).Seconds()
+	if !opt.Publish {
+		return s.sum, nil
+	}
+	return s.sum, s.publish()
+}
+
+// second is a SecondStage under way.
+type second struct {
+	plan  LifelongPlan
+	opt   SecondOptions
+	first *Published
+	b     *Behaviours
+	split *features.SlateSplit
+	cases *features.Split
+	fit1  *LifelongFit
+	sum   *SecondSummary
+}
+
+// read opens the first stage and brings the data into its vocabulary.
+func (s *second) read(ctx context.Context) (err error) {
+	if s.first, err = Open(s.opt.Registry, s.opt.First); err != nil {
+		return fmt.Errorf("first stage: %w; train one first, as by --recipe sasrec-ce", err)
+	}
+	data, _, err := features.ReadContext(ctx, s.opt.Data, s.opt.Filter.ReadOptions())
+	if err != nil {
+		return err
+	}
+	data, unknown := inVocabulary(data, s.first.Vocab)
+	if unknown > 0 {
+		s.opt.Say("%d events are of items that the first stage does not know: left out", unknown)
+	}
+	s.b = &Behaviours{Data: data, Kinds: features.KindCodes(data)}
+	list, _, err := features.ReadItems(catalogueFolder(s.opt.Data))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.opt.Say("categories are left out: %v", err)
+	}
+	s.b.Categories = features.CategoryCodes(list, data.Vocab)
+	if s.split, err = features.CutSlates(data, s.plan.Slates); err != nil {
+		return err
+	}
+	s.cases = features.LeaveOneOut(data)
+	s.sum.First, s.sum.Train, s.sum.Test = s.first.Version, len(s.split.Train), len(s.split.Test)
+	s.opt.Say("slates: %d to train, %d to validate, %d to test; %d users have too few events", len(s.split.Train), len(s.split.Valid), len(s.split.Test), s.split.Short)
+	return nil
+}
+
+// inVocabulary gives the data set with the item numbers of v; events of other items
+// are left out and counted.
+func inVocabulary(d *features.Dataset, v *features.Vocab) (*features.Dataset, int) {
+	number := make([]int32, d.Vocab.Len())
+	for i, id := range d.Vocab.IDs() {
+		number[i] = -1
+		if n, ok := v.Number(id); ok {
+			number[i] = n
+		}
+	}
+	out := &features.Dataset{Users: d.Users, Vocab: v, Offsets: make([]int, 1, len(d.Offsets))}
+	for u := range d.Users {
+		for i := d.Offsets[u]; i < d.Offsets[u+1]; i++ {
+			if number[d.Items[i]] < 0 {
+				continue
+			}
+			out.Items = append(out.Items, number[d.Items[i]])
+			if d.Times != nil {
+				out.Times = append(out.Times, d.Times[i])
+			}
+			if d.Kinds != nil {
+				out.Kinds = append(out.Kinds, d.Kinds[i])
+			}
+		}
+		out.Offsets = append(out.Offsets, len(out.Items))
+	}
+	return out, len(d.Items) - len(out.Items)
+}
+
+func (s *second) fit(ctx context.Context) (err error) {
+	if s.fit1, err = FitLifelong(ctx, s.plan, s.b, s.split, s.opt.Progress); err != nil {
+		return err
+	}
+	m := s.fit1.Model
+	s.sum.Model, s.sum.ValidAUC, s.sum.BestStep, s.sum.Curve = m.Describe(), s.fit1.ValidAUC, s.fit1.BestStep, s.fit1.Curve
+	j, err := JudgeSlates(ctx, m, s.b, s.split.Test, s.opt.Workers)
+	if err != nil {
+		return err
+	}
+	s.sum.AUC, s.sum.UserGAUC = j.AUC, j.UserGAUC
+	s.opt.Say("%s: AUC %.4f pooled over %d rows, user-GAUC %.4f", m.Describe(), j.AUC, j.Rows, j.UserGAUC.AUC)
+	return nil
+}
+
+// blends are the weights that are tried; 0 is the first stage alone.
+var blends = [...]float64{0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 4}
+
+// blendCases bounds the validation cases that choose the blend.
+const blendCases = 3000
+
+// chooseBlend takes the weight with the best NDCG@10 on the validation events, the
+// least of equals.
+func (s *second) chooseBlend(ctx context.Context) error {
+	two := s.twoStages(0)
+	ranker := two.NewRanker().(*twoStageRanker)
+	var gains [len(blends)]float64
+	scores := make([]float32, two.Items())
+	for _, c := range spread(s.cases.Valid, blendCases) {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("choose the blend: %w", err)
+		}
+		q := features.Query{History: c.Input, Times: c.Times, At: c.At}
+		ranker.first.Score(scores, []features.Query{q})
+		ranker.retrieve(scores, &q, nil)
+		at := slices.Index(ranker.named, c.Target)
+		if at < 0 {
+			continue // no blend finds what was not retrieved
+		}
+		odds, mixed := make([]float32, len(ranker.named)), make([]float32, len(ranker.named))
+		ranker.second.Score(odds, lifelong.History{Items: c.Input, Times: c.Times}, ranker.named, c.At)
+		for i, w := range blends {
+			lifelong.Blend(mixed, ranker.stage1, odds, w)
+			gains[i] += gainAt10(mixed, at)
+		}
+	}
+	best := 0
+	for i := range gains {
+		if gains[i] > gains[best] {
+			best = i
+		}
+	}
+	s.sum.Blend = blends[best]
+	s.opt.Say("blend %g: the best NDCG@10 on validation events", s.sum.Blend)
+	return nil
+}
+
+// gainAt10 is the NDCG@10 of one wanted item among candidates.
+func gainAt10(scores []float32, at int) float64 {
+	rank := 1
+	for i, x := range scores {
+		if x > scores[at] || x == scores[at] && i < at {
+			rank++
+		}
+	}
+	if rank > 10 {
+		return 0
+	}
+	return 1 / math.Log2(float64(rank)+1)
+}
+
+func (s *second) twoStages(blend float64) *TwoStages {
+	return &TwoStages{First: s.first.Model, Second: s.fit1.Model, Candidates: s.opt.Candidates, Blend: blend}
+}
+
+// judge ranks the test cases with the first stage alone and with both.
+func (s *second) judge(ctx context.Context) error {
+	o := JudgeOptions{Workers: s.opt.Workers, Data: s.opt.Filter.Filter()}
+	alone, err := judge(ctx, "first stage", s.first.Model, s.cases, s.first.Counts, o)
+	if err != nil {
+		return err
+	}
+	both, err := judge(ctx, "both stages", s.twoStages(s.sum.Blend), s.cases, s.first.Counts, o)
+	if err != nil {
+		return err
+	}
+	c, err := eval.Compare(both, alone)
+	if err != nil {
+		return err
+	}
+	d, _ := c.Find("ndcg@10")
+	s.sum.NDCG10, s.sum.Alone = both.NDCG10(), alone.NDCG10()
+	s.sum.Delta, s.sum.DeltaLow, s.sum.DeltaHigh = d.Delta, d.Low, d.High
+	s.opt.Say("%s", line(alone))
+	s.opt.Say("%s", line(both))
+	return nil
+}
+
+// publish copies the first stage's files into a new version, adds the second,
+// and promotes it.
+func (s *second) publish() (err error) {
+	v, err := s.opt.Registry.Load(s.first.Version)
+	if err != nil {
+		return err
+	}
+	d, err := s.opt.Registry.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Abort()) }() // does nothing once published
+	for name := range v.Manifest.Files {
+		if name == registry.RerankerFile {
+			continue // a second stage takes the place of the one before
+		}
+		if err := create(d, part{name, func(w io.Writer) error {
+			return readFile(v, name, func(r io.Reader) error { _, err := io.Copy(w, r); return err })
+		}}); err != nil {
+			return fmt.Errorf("publish %s: %w", name, err)
+		}
+	}
+	if err := create(d, part{registry.RerankerFile, s.fit1.Model.Save}); err != nil {
+		return fmt.Errorf("publish %s: %w", registry.RerankerFile, err)
+	}
+	m := v.Manifest
+	m.Created, m.Files, m.Revision, m.CPU = time.Time{}, nil, s.opt.Revision, s.opt.CPU
+	m.Reranker = &registry.Reranker{Blend: s.sum.Blend, Candidates: s.opt.Candidates}
+	if s.fit1.Model.Config().Kinds > 0 {
+		m.Reranker.Kinds = s.b.Kinds.Names
+	}
+	if m.Metrics, err = withMetrics(m.Metrics, "second_stage", s.sum); err != nil {
+		return err
+	}
+	if s.sum.Version, err = d.Publish(m); err != nil {
+		return err
+	}
+	s.opt.Say("published version %s", s.sum.Version)
+	return s.promote()
+}
+
+// withMetrics adds one entry to the figures of a manifest.
+func withMetrics(metrics json.RawMessage, name string, value any) (json.RawMessage, error) {
+	all := map[string]json.RawMessage{}
+	if len(metrics) > 0 {
+		if err := json.Unmarshal(metrics, &all); err != nil {
+			return nil, fmt.Errorf("metrics of the first stage: %w", err)
+		}
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	all[name] = text
+	return json.Marshal(all)
+}
+
+func (s *second) promote() error {
+	if !s.opt.Promote {
+		return nil
+	}
+	if s.sum.DeltaHigh < 0 {
+		return fmt.Errorf("%w: both stages rank worse than the first alone: NDCG@10 %.4f, %.4f alone", ErrRefused, s.sum.NDCG10, s.sum.Alone)
+	}
+	if err := s.opt.Registry.Promote(s.sum.Version); err != nil {
+		return err
+	}
+	s.sum.Promoted = true
+	s.opt.Say("%s is current", s.sum.Version)
+	return nil
+}
