@@ -220,14 +220,31 @@ func TestRerankBaseline(t *testing.T) {
 // TestRerankCached: whatever happened before, an answer from a kept state has the
 // bits of one that is built for it alone.
 func TestRerankCached(t *testing.T) {
+	for _, kind := range lifelong.Kinds() {
+		t.Run(kind, func(t *testing.T) {
+			categories := make([]int32, 130)
+			for i := range categories {
+				categories[i] = int32(i % 5)
+			}
+			m, err := lifelong.New(lifelong.Config{
+				Model: kind, Items: 130, Categories: 5, Kinds: 3, Gaps: true, Width: 4, Length: 50, Select: 5, Hidden: [2]int{8, 4}, InitStd: 0.3,
+			}, categories, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkCached(t, m)
+		})
+	}
+}
+
+func checkCached(t *testing.T, second *lifelong.Model) {
 	store, rng := newMemStore(), rand.New(rand.NewPCG(7, 8))
-	second := smallDARE(t, 130, 3)
 	cached := startBoth(t, Config{}, store, newRing(130), second, 2)
 	fresh := startBoth(t, Config{RerankCacheBytes: 1}, store, newRing(130), second, 2)
 	users := []event.UserID{"ann", "bob", "cem"}
 	kinds := []event.Kind{"view", "buy", "other"}
 	now := int64(1_700_000_000_000)
-	for step := range 400 {
+	for step := range 200 {
 		user := users[rng.IntN(len(users))]
 		e := event.Event{User: user, Item: id(rng.IntN(140)), Kind: kinds[rng.IntN(3)], Time: now}
 		req := Request{User: user, Explain: step%7 == 0}
@@ -253,7 +270,7 @@ func TestRerankCached(t *testing.T) {
 			t.Fatalf("step %d, %s: %s", step, user, diff)
 		}
 	}
-	if st := cached.States(); st.Hits == 0 || st.Extended == 0 || st.Built < 10 || st.States != 3 || st.Bytes <= 0 || st.Evicted != 0 {
+	if st := cached.States(); st.Hits == 0 || st.Extended == 0 || st.Built < 5 || st.States == 0 || st.Bytes <= 0 || st.Evicted != 0 {
 		t.Errorf("cached: %+v", st)
 	}
 	if st := fresh.States(); st.Hits+st.Extended != 0 || st.States != 0 || st.Bytes != 0 {
@@ -329,6 +346,15 @@ func TestRerankErased(t *testing.T) {
 	s.states.lend(o, &lifelong.History{Items: []int32{1, 2, 3}}, func(*lifelong.State) {})
 	if st := s.States(); st.States != 0 {
 		t.Errorf("a request under way brought it back: %+v", st)
+	}
+	appendAll(t, s, did("ann", 1000, 1, 2, 3)...)
+	predict(t, s, Request{User: "ann"})
+	if _, err := store.Erase(t.Context(), "ann"); err != nil { // by another server that shares the store
+		t.Fatal(err)
+	}
+	predict(t, s, Request{User: "ann"})
+	if st := s.States(); st.States != 0 {
+		t.Errorf("after another server's erasure: %+v", st)
 	}
 	appendAll(t, s, did("ann", 1000, 1, 2, 3)...)
 	predict(t, s, Request{User: "ann"})
