@@ -85,17 +85,11 @@ func (c *benchLifelongCmd) set(a *app, name string) (*lifelongSet, error) {
 	if c.Epochs > 0 {
 		s.plan.Epochs = c.Epochs
 	}
-	folder := filepath.Join(c.Data, s.name)
-	data, _, err := features.ReadContext(a.ctx, folder, opt)
-	if err != nil {
+	var err error
+	if s.b, err = train.ReadBehaviours(a.ctx, filepath.Join(c.Data, s.name), opt, a.say); err != nil {
 		return nil, err
 	}
-	items, _, err := features.ReadItems(folder)
-	if err != nil {
-		return nil, err
-	}
-	s.b = &train.Behaviours{Data: data, Categories: features.CategoryCodes(items, data.Vocab), Kinds: features.KindCodes(data)}
-	if s.split, err = features.CutSlates(data, s.plan.Slates); err != nil {
+	if s.split, err = features.CutSlates(s.b.Data, s.plan.Slates); err != nil {
 		return nil, err
 	}
 	c.sets[name] = s
@@ -220,17 +214,17 @@ func (c *benchLifelongCmd) halfWidthAUC(a *app) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	full, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", Width: 32, AttentionWidth: 32})
+	full, _, _, err := c.over(a, s, lifelong.Config{Model: "dare"})
 	if err != nil {
 		return row{}, err
 	}
-	half, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", Width: 32, AttentionWidth: 16})
+	half, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", AttentionWidth: 8})
 	if err != nil {
 		return row{}, err
 	}
 	diff := differences(half, full)
 	detail := s.detail()
-	detail["width"], detail["auc_32"], detail["auc_16"], detail["seeds"] = 32, full, half, c.Seeds
+	detail["auc_16"], detail["auc_8"], detail["seeds"] = full, half, c.Seeds
 	interval(detail, diff)
 	return row{Value: mean(diff), unit: "AUC", wanted: "within 0.001 of 0", Detail: detail}, nil
 }

@@ -20,6 +20,7 @@ type commands struct {
 	Nightly  nightlyCmd  `cmd:"" help:"The work of a night: gather events, train from the current version on, judge, publish, promote."`
 	Evaluate evaluateCmd `cmd:"" help:"Judge a published version on the test cases of a data set."`
 	Compare  compareCmd  `cmd:"" help:"Compare two published versions on the same cases, paired."`
+	Study    studyCmd    `cmd:"" help:"Compare second stages over lifelong histories by AUC on a log, as their papers do."`
 	Publish  publishCmd  `cmd:"" help:"Judge and publish weights that another program made."`
 	Promote  promoteCmd  `cmd:"" help:"Make a version the current one."`
 	Rollback rollbackCmd `cmd:"" help:"Make the version promoted before the current one current again."`

@@ -130,16 +130,13 @@ func (CPU) NormaliseBackward(dx, dgain, dbias, dy, x, mean, variance, gain Mat, 
 
 func reciprocalRoot(x float32) float32 { return float32(1 / math.Sqrt(float64(x))) }
 
-// PReLU keeps the positive part and scales the rest.
+// PReLU is slope*x + (1-slope)*max(x, 0): signs are no matter of branches, which
+// random ones would mislead.
 func (CPU) PReLU(y, x, slope Mat) {
 	sameShape("PReLU", y, x)
-	a := slope.V[0]
-	for i, v := range x.V {
-		if v <= 0 {
-			v *= a
-		}
-		y.V[i] = v
-	}
+	kernel.Relu(y.V, x.V)
+	kernel.Scale(y.V, 1-slope.V[0], y.V)
+	kernel.Axpy(y.V, slope.V[0], x.V)
 }
 
 // PReLUBackward adds to dx, and to dslope the sum of dy*x where x <= 0.

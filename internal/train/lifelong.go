@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -66,6 +67,35 @@ type Behaviours struct {
 	Data       *features.Dataset
 	Categories features.Codes // by item; one name or fewer is no category at all
 	Kinds      features.Codes // by event; likewise
+}
+
+// NewBehaviours numbers the categories of items and the kinds of events.
+func NewBehaviours(data *features.Dataset, items []features.Item) *Behaviours {
+	return &Behaviours{Data: data, Categories: features.CategoryCodes(items, data.Vocab), Kinds: features.KindCodes(data)}
+}
+
+// ReadBehaviours reads a log with the categories that it names itself or that a
+// catalogue beside it gives.
+func ReadBehaviours(ctx context.Context, path string, opt features.ReadOptions, say func(string, ...any)) (*Behaviours, error) {
+	data, _, err := features.ReadContext(ctx, path, opt)
+	if err != nil {
+		return nil, err
+	}
+	return NewBehaviours(data, catalogueOf(data, path, say)), nil
+}
+
+// catalogueOf is the catalogue beside the data, else what the log says of its
+// items; nil when there is neither.
+func catalogueOf(data *features.Dataset, path string, say func(string, ...any)) []features.Item {
+	items, _, err := features.ReadItems(catalogueFolder(path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return data.Catalogue()
+	case err != nil:
+		say("categories are left out: %v", err)
+		return nil
+	}
+	return items
 }
 
 // configure fills in what the data decides.

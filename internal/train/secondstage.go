@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"slices"
 	"time"
@@ -101,16 +100,12 @@ func (s *second) read(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	items := catalogueOf(data, s.opt.Data, s.opt.Say)
 	data, unknown := inVocabulary(data, s.first.Vocab)
 	if unknown > 0 {
 		s.opt.Say("%d events are of items that the first stage does not know: left out", unknown)
 	}
-	s.b = &Behaviours{Data: data, Kinds: features.KindCodes(data)}
-	list, _, err := features.ReadItems(catalogueFolder(s.opt.Data))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.opt.Say("categories are left out: %v", err)
-	}
-	s.b.Categories = features.CategoryCodes(list, data.Vocab)
+	s.b = NewBehaviours(data, items)
 	if s.split, err = features.CutSlates(data, s.plan.Slates); err != nil {
 		return err
 	}
