@@ -171,9 +171,11 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request, past *past, p *Prediction) (Answer, error) {
 	snap.refs.Add(1) // the job's own; the caller's keeps it above zero
 	j := s.jobs.take(snap)
-	unknown, newest := j.fill(req, past.recent)
-	if past.whole != nil {
+	if past.both {
 		j.look(past.whole)
+	}
+	unknown, newest := j.fill(req, past.recent)
+	if past.both {
 		s.widen(j)
 	}
 	ans, err := s.climb(ctx, snap, j, req, past, p)
