@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type nightlyCmd struct {
 	Hold        bool    `help:"Publish, but leave the current version."`
 	MaxDrop     float64 `help:"Gate: the share of the current version's NDCG@10 that may be lost beyond doubt." default:"0.02"`
 	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10." default:"0"`
+	MinCases    int     `help:"Gate: the fewest test cases on which a current version may be replaced." default:"100"`
 	NoBaselines bool    `help:"Judge without popularity, last transition and VMIS-kNN beside the model."`
 	Workers     int     `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
 
@@ -137,12 +139,19 @@ func (c *nightlyCmd) options(a *app) (train.NightlyOptions, error) {
 	if err != nil {
 		return train.NightlyOptions{}, err
 	}
+	night.Gate.MinCases = c.MinCases
+	if err := night.Gate.Validate(); err != nil {
+		return train.NightlyOptions{}, fmt.Errorf("%w: %w", errUsage, err)
+	}
 	night.Suit, night.Work, night.Every = c.suit, c.work(), c.CheckpointEvery
 	return train.NightlyOptions{
 		NightOptions: night, Cold: c.Cold, MaxAge: c.MaxAge,
 		Read: features.ReadOptions{MinRating: c.MinRating, Kinds: c.Kinds},
 	}, nil
 }
+
+// erasuresTimeout bounds the reading of a list from a service, which may be long.
+const erasuresTimeout = 5 * time.Minute
 
 // erasures reads a list from a file or from a running service.
 func (c *nightlyCmd) erasures(a *app, name string) (*store.ErasureList, error) {
@@ -154,7 +163,9 @@ func (c *nightlyCmd) erasures(a *app, name string) (*store.ErasureList, error) {
 		defer f.Close() //nolint:errcheck // read only
 		return store.ReadErasures(f)
 	}
-	req, err := http.NewRequestWithContext(a.ctx, http.MethodGet, name, nil)
+	ctx, cancel := context.WithTimeout(a.ctx, erasuresTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, name, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read erasures: %w", err)
 	}

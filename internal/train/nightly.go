@@ -170,6 +170,8 @@ const (
 	gatheredFolder = "gathered"
 	gatheredFile   = "interactions.csv.gz"
 	trainingFolder = "training"
+	// FetchedFolder is where sources may keep what they fetch while they gather.
+	FetchedFolder = "fetched"
 )
 
 func (n *nightly) path(name ...string) string {
@@ -307,7 +309,7 @@ func (n *nightly) clear() error {
 	if err := os.Remove(n.path(nightStateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("clear the working folder: %w", err)
 	}
-	for _, folder := range []string{gatheredFolder, trainingFolder} {
+	for _, folder := range []string{gatheredFolder, trainingFolder, FetchedFolder} {
 		if err := os.RemoveAll(n.path(folder)); err != nil {
 			return fmt.Errorf("clear the working folder: %w", err)
 		}
