@@ -56,11 +56,10 @@ func (c *benchLifelongCmd) Run(a *app) error {
 
 // lifelongSet is a data set cut into slates.
 type lifelongSet struct {
-	name   string // folder
-	b      *train.Behaviours
-	split  *features.SlateSplit
-	plan   train.LifelongPlan // everything but model and seed
-	filter string             // for people
+	name  string // folder
+	b     *train.Behaviours
+	split *features.SlateSplit
+	plan  train.LifelongPlan // everything but model and seed
 }
 
 // set reads a data set once.
