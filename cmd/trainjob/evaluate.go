@@ -64,7 +64,7 @@ func (c *evaluateCmd) Run(a *app) error {
 		return err
 	}
 	a.say("instruction set: %s", kernel.Features())
-	a.say("version %s: %s", p.Version, p.Model.Describe())
+	a.say("version %s: %s", p.Version, p.Served().Describe())
 	plan := c.plan(p.Plan.Data)
 	data, split, err := load(a, c.Data, plan)
 	if err != nil {
@@ -123,7 +123,7 @@ func tellMisses(a *app, r *eval.Result) {
 func (c *evaluateCmd) summary(p *train.Published, data *features.Dataset, r *eval.Result, seconds float64) evaluated {
 	ndcg, _ := r.Metric("ndcg@10")
 	return evaluated{
-		NDCG10: ndcg.Mean, HR10: r.HR10(), MRR: r.MRR.Mean, Interval: ndcg, Version: p.Version, Name: p.Name, Model: p.Model.Describe(),
+		NDCG10: ndcg.Mean, HR10: r.HR10(), MRR: r.MRR.Mean, Interval: ndcg, Version: p.Version, Name: p.Name, Model: p.Served().Describe(),
 		Epochs: p.Training.Epochs, SecondsPerEpoch: p.Training.SecondsPerEpoch, TokensPerSecond: p.Training.TokensPerSecond,
 		Seconds: seconds, PeakRSS: train.PeakRSS(), Split: r.Protocol.Split, Cases: r.Protocol.Cases,
 		CasesPerSecond: float64(r.Protocol.Cases) / max(r.Seconds, 1e-9), Items: r.Protocol.Items, Data: r.Protocol.Data,
@@ -137,7 +137,7 @@ func (c *evaluateCmd) report(p *train.Published, results []*eval.Result) error {
 		return err
 	}
 	r := &eval.Report{
-		Title: results[0].Name + " on " + filepath.Base(c.Data), Version: p.Version, Model: p.Model.Describe(),
+		Title: results[0].Name + " on " + filepath.Base(c.Data), Version: p.Version, Model: p.Served().Describe(),
 		Created: time.Now().UTC(), Results: results, Config: config,
 	}
 	for _, other := range results[1:] {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"seqrec/internal/kernel"
+	"seqrec/internal/features"
 	"seqrec/internal/seqmodel/lifelong"
 	"seqrec/internal/train"
 )
@@ -29,16 +29,16 @@ func lifelongRecipes() map[string]string {
 
 // lifelongOverrides are settings of a second stage. Nil keeps the recipe's.
 type lifelongOverrides struct {
-	First          string `help:"Version that retrieves what the second stage ranks again." default:"current" placeholder:"VERSION"`
-	Candidates     int    `help:"Items it retrieves." default:"200"`
-	AttentionWidth *int   `placeholder:"N" help:"Width of each attention table (dare); narrower ones search faster."`
-	Select         *int   `placeholder:"N" help:"Events that the search keeps."`
-	PositionRows   *int   `placeholder:"N" help:"Rows of the position tables; fewer than length+1 share rows, logarithmically."`
-	Gaps           *bool  `negatable:"" help:"A table of the time between event and candidate."`
-	MinEvents      *int   `placeholder:"N" help:"Leave out users with fewer events; 20 by default, where the papers have 210 for logs of long histories."`
-	Positives      *int   `placeholder:"N" help:"Training positives a user."`
-	PositiveStep   *int   `placeholder:"N" help:"Events from one to the next older one."`
-	SlateNegatives *int   `placeholder:"N" help:"Items a slate has that were not taken, drawn by popularity."`
+	First          *string `placeholder:"VERSION" help:"Version that retrieves what the second stage ranks again; by default the current one."`
+	Candidates     *int    `placeholder:"N" help:"Items it retrieves, 10 to 1000; 200 by default."`
+	AttentionWidth *int    `placeholder:"N" help:"Width of each attention table (dare); narrower ones search faster."`
+	Select         *int    `placeholder:"N" help:"Events that the search keeps."`
+	PositionRows   *int    `placeholder:"N" help:"Rows of the position tables; fewer than length+1 share rows, logarithmically."`
+	Gaps           *bool   `negatable:"" help:"A table of the time between event and candidate."`
+	MinEvents      *int    `placeholder:"N" help:"Leave out users with fewer events; 20 by default, where the papers have 210 for logs of long histories."`
+	Positives      *int    `placeholder:"N" help:"Training positives a user."`
+	PositiveStep   *int    `placeholder:"N" help:"Events from one to the next older one."`
+	SlateNegatives *int    `placeholder:"N" help:"Items a slate has that were not taken, drawn by popularity."`
 }
 
 // apply changes a plan.
@@ -60,7 +60,7 @@ func (c *trainCmd) lifelongPlan() (train.LifelongPlan, error) {
 	c.Lifelong.apply(&p)
 	o := &c.Override
 	used := map[string]bool{"epochs": true, "eval-every": true, "width": true, "length": true, "heads": true, "init-std": true, "batch-size": true, "rate": true, "beta1": true, "beta2": true}
-	var idle []string
+	idle := c.idleForSecond()
 	for _, flag := range given(o) {
 		if !used[strings.TrimPrefix(flag, "--")] {
 			idle = append(idle, flag)
@@ -81,10 +81,66 @@ func (c *trainCmd) lifelongPlan() (train.LifelongPlan, error) {
 	if o.Rate != nil {
 		p.Train.LR = float32(*o.Rate)
 	}
-	if err := errors.Join(o.checkZeros(), p.WithDefaults().Validate()); err != nil {
+	if err := errors.Join(o.checkZeros(), c.Lifelong.check(c.Recipe), p.WithDefaults().Validate()); err != nil {
 		return p, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return p, nil
+}
+
+// idleForSecond names the flags that were given and say nothing to a second
+// stage. heads is for the members that have some.
+func (c *trainCmd) idleForSecond() (flags []string) {
+	for _, f := range [...]struct {
+		flag  string
+		given bool
+	}{
+		{"--split", c.Split != features.SplitLeaveOneOut}, {"--no-baselines", c.NoBaselines}, {"--resume", c.Resume}, {"--work", c.Work != ""},
+		{"--heads", c.Override.Heads != nil && !strings.HasPrefix(c.Recipe, "sim")},
+		{"--attention-width", c.Lifelong.AttentionWidth != nil && c.Recipe != "dare"},
+		{"--select", c.Lifelong.Select != nil && c.Recipe == "sdim"},
+		{"--gaps", c.Lifelong.Gaps != nil && c.Recipe == "sdim"},
+		{"--position-rows", c.Lifelong.PositionRows != nil && c.Recipe == "sdim"},
+	} {
+		if f.given {
+			flags = append(flags, f.flag)
+		}
+	}
+	return flags
+}
+
+// check reports the settings that were given a number which means the default or
+// none at all.
+func (o *lifelongOverrides) check(recipe string) error {
+	var faults []error
+	for _, f := range [...]struct {
+		flag  string
+		value *int
+	}{
+		{"attention-width", o.AttentionWidth}, {"select", o.Select}, {"position-rows", o.PositionRows}, {"min-events", o.MinEvents},
+		{"positives", o.Positives}, {"positive-step", o.PositiveStep}, {"slate-negatives", o.SlateNegatives},
+	} {
+		if isZero(f.value) {
+			faults = append(faults, fmt.Errorf("--%s is 0; leave it out for what the recipe %s has", f.flag, recipe))
+		}
+	}
+	if n := o.candidates(); n < 10 || n > 1000 {
+		faults = append(faults, fmt.Errorf("--candidates is %d, want 10 to 1000", n))
+	}
+	return errors.Join(faults...)
+}
+
+func (o *lifelongOverrides) candidates() int {
+	if o.Candidates == nil {
+		return 200
+	}
+	return *o.Candidates
+}
+
+func (o *lifelongOverrides) first() string {
+	if o.First == nil {
+		return "current"
+	}
+	return *o.First
 }
 
 // secondStage trains and publishes a second stage.
@@ -93,21 +149,18 @@ func (c *trainCmd) secondStage(a *app) error {
 	if err != nil {
 		return err
 	}
-	if c.Lifelong.Candidates < 10 || c.Lifelong.Candidates > 1000 {
-		return fmt.Errorf("%w: --candidates is %d, want 10 to 1000", errUsage, c.Lifelong.Candidates)
-	}
 	filter := c.dataFlags.plan()
 	if err := filter.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	reg, err := c.registryFlag.open()
+	opt, err := c.options(a, c.Data, c.registryFlag)
 	if err != nil {
 		return err
 	}
 	shown := newDisplay(a.err)
 	s, err := train.SecondStage(a.ctx, plan, train.SecondOptions{
-		Data: c.Data, Filter: filter, Registry: reg, First: c.Lifelong.First, Candidates: c.Lifelong.Candidates, Publish: true, Promote: c.Promote,
-		Workers: c.Workers, Revision: revision(), CPU: kernel.Features(), Say: shown.say, Progress: shown.slates,
+		Data: c.Data, Filter: filter, Registry: opt.Registry, First: c.Lifelong.first(), Candidates: c.Lifelong.candidates(), Publish: true,
+		Promote: opt.Promote, Hold: opt.Hold, Gate: opt.Gate, Name: opt.Name, Workers: c.Workers, Revision: opt.Revision, CPU: opt.CPU, Say: shown.say, Progress: shown.slates,
 	})
 	shown.close()
 	if s == nil {

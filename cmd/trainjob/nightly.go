@@ -51,7 +51,7 @@ type nightlyCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*nightlyCmd) Help() string {
-	return `Gathers the events of all sources, leaves out those of erased users, begins with the weights of the current version (item vectors by item id, new items fresh), trains, judges on the last part of the time beside popularity, last transition, VMIS-kNN and the current version, and publishes. If the gate lets it, the version becomes current. With --second, a second stage is then trained on the same events, judged against the first alone, and published with it as one more version.
+	return `Gathers the events of all sources, leaves out those of erased users, begins with the weights of the current version (item vectors by item id, new items fresh), trains, judges on the last part of the time beside popularity, last transition, VMIS-kNN and the current version, and publishes. If the gate lets it, the version becomes current. With --second, a second stage is then trained on the same events, judged against the first alone, and published with it as one more version. Without it, a second stage of the current version is not trained anew: the night says so, and the gate weighs what is lost.
 
 After an interruption, kill -9 included, the same command goes on where it ended, to the very same weights. Two nights on one registry never run at once.
 

@@ -136,7 +136,7 @@ func TestNightWithSecondStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.Manifest.Reranker == nil || v.Manifest.Night == "" || v.Size(registry.RerankerFile) == 0 {
+	if v.Manifest.Reranker == nil || v.Manifest.Night != night["night"] || v.Size(registry.RerankerFile) == 0 {
 		t.Errorf("the version of both stages: %+v", v.Manifest)
 	}
 	if current := strings.TrimSpace(readFile(t, filepath.Join(reg, "current"))); second["promoted"] == true && current != second["version"] {
@@ -145,7 +145,7 @@ func TestNightWithSecondStage(t *testing.T) {
 	if err := r.Promote(v.Manifest.Version); err != nil {
 		t.Fatal(err)
 	}
-	if o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.9")...); !strings.Contains(o.errors, "has a second stage, and this night trains none") {
+	if o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.9")...); !strings.Contains(o.errors, "has a second stage (dare), this one has none") {
 		t.Errorf("a night without a second stage says nothing of it:\n%s", o.errors)
 	}
 }

@@ -37,7 +37,7 @@ type studyCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*studyCmd) Help() string {
-	return `Trains members of the lifelong family on a log and prints the area under the ROC curve over all test rows, its mean over users, and their intervals over seeds. Nothing is published. The defaults are the protocol of DARE (ICLR 2025): page views, users with 210 events and more, the last event as test, the one before it as validation, 19 older ones every fifth back from the third to last as training positives, two negatives each by popularity, the newest 200 events as history, K = 20, Adam at 0.01, 2 epochs, the weights with the best validation AUC.
+	return `Trains members of the lifelong family on a log and prints the area under the ROC curve over all test rows, its mean over users, how well the search keeps the events that tell most about a target (NDCG against mutual information by category, where the data has some), and intervals over seeds. Nothing is published. The defaults are the protocol of DARE (ICLR 2025): page views, users with 210 events and more, the last event as test, the one before it as validation, 19 older ones every fifth back from the third to last as training positives, two negatives each by popularity, the newest 200 events as history, K = 20, Adam at 0.01, 2 epochs, the weights with the best validation AUC.
 
 The last line of standard output is one JSON object.
 
@@ -50,6 +50,7 @@ type studied struct {
 	Model    string             `json:"model"`
 	AUC      []float64          `json:"auc"` // by seed
 	UserGAUC []float64          `json:"user_gauc"`
+	Search   []float64          `json:"search_ndcg,omitempty"`    // against mutual information; none without categories
 	Interval *eval.SeedInterval `json:"auc_over_seeds,omitempty"` // from two seeds on
 	Seconds  []float64          `json:"seconds"`
 }
@@ -79,19 +80,43 @@ func (c *studyCmd) Run(a *app) error {
 		lines = append(lines, line)
 	}
 	w := tabwriter.NewWriter(a.err, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "model\tAUC\tuser-GAUC\tinterval over seeds")
+	fmt.Fprintln(w, "model\tAUC\tuser-GAUC\tsearch NDCG\tinterval over seeds")
 	for _, l := range lines {
-		interval := ""
+		interval, search := "", "-"
+		if len(l.Search) > 0 {
+			search = fmt.Sprintf("%.4f", mean(l.Search))
+		}
 		if l.Interval != nil {
 			interval = fmt.Sprintf("%.4f to %.4f", l.Interval.Low, l.Interval.High)
 		}
-		fmt.Fprintf(w, "%s\t%.4f\t%.4f\t%s\n", l.Model, mean(l.AUC), mean(l.UserGAUC), interval)
+		fmt.Fprintf(w, "%s\t%.4f\t%.4f\t%s\t%s\n", l.Model, mean(l.AUC), mean(l.UserGAUC), search, interval)
 	}
 	return errors.Join(w.Flush(), json.NewEncoder(a.out).Encode(map[string]any{"data": c.Data, "seeds": c.Seeds, "train_slates": len(split.Train), "test_slates": len(split.Test), "models": lines}))
 }
 
+// zeros reports the flags that were given a 0 where a plan's zero means its
+// default: what was asked for would be something else.
+func (c *studyCmd) zeros() error {
+	for _, f := range [...]struct {
+		flag string
+		zero bool
+	}{
+		{"epochs", c.Epochs == 0}, {"eval-every", c.EvalEvery == 0}, {"batch-size", c.BatchSize == 0}, {"rate", c.Rate == 0}, {"width", c.Width == 0},
+		{"length", c.Length == 0}, {"select", c.Select == 0}, {"min-events", c.MinEvents == 0}, {"positives", c.Positives == 0},
+		{"positive-step", c.PositiveStep == 0}, {"negatives", c.Negatives == 0},
+	} {
+		if f.zero {
+			return fmt.Errorf("%w: --%s is 0, want more", errUsage, f.flag)
+		}
+	}
+	return nil
+}
+
 // plans are the settings of every member.
 func (c *studyCmd) plans() (plans []train.LifelongPlan, err error) {
+	if err := c.zeros(); err != nil {
+		return nil, err
+	}
 	if len(c.Models) == 0 || len(c.Seeds) == 0 {
 		return nil, fmt.Errorf("%w: want a model and a seed", errUsage)
 	}
@@ -127,6 +152,12 @@ func (c *studyCmd) study(a *app, plan train.LifelongPlan, b *train.Behaviours, s
 			return line, fmt.Errorf("%s, seed %d: %w", line.Model, seed, err)
 		}
 		a.say("%s seed %d: AUC %.4f, user-GAUC %.4f, best at step %d, %.0f s", line.Model, seed, f.AUC, f.UserGAUC.AUC, fit.BestStep, fit.Seconds)
+		switch search, err := train.JudgeSearch(a.ctx, fit.Model, b, split); {
+		case err == nil:
+			line.Search = append(line.Search, search.NDCG)
+		case !errors.Is(err, train.ErrNoCategories):
+			return line, fmt.Errorf("%s, seed %d: %w", line.Model, seed, err)
+		}
 		line.AUC, line.UserGAUC, line.Seconds = append(line.AUC, f.AUC), append(line.UserGAUC, f.UserGAUC.AUC), append(line.Seconds, fit.Seconds)
 	}
 	if i, err := eval.OverSeeds(line.AUC); err == nil {

@@ -47,7 +47,7 @@ func TestStudy(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	for _, m := range got.Models {
-		if len(m.AUC) != 2 || m.Interval == nil || mean(m.AUC) < 0.6 {
+		if len(m.AUC) != 2 || m.Interval == nil || len(m.Search) != 2 || !(m.Search[0] > 0 && m.Search[0] <= 1) || mean(m.AUC) < 0.6 {
 			t.Errorf("%+v", m)
 		}
 	}
@@ -56,6 +56,7 @@ func TestStudy(t *testing.T) {
 func TestStudyRefuses(t *testing.T) {
 	for _, args := range [][]string{
 		{"--models", "sasrec"}, {"--width", "-1"}, {"--select", "-3"}, {"--epochs", "-1"}, {"--negatives", "-2"}, {"--rate", "-1"}, {"--attention-width", "100000"},
+		{"--width", "0"}, {"--negatives", "0"}, {"--rate", "0"}, {"--min-events", "0"},
 	} {
 		if o := trainjob(t, append([]string{"study", "--data", "x.csv"}, args...)...); o.code != exitUsage {
 			t.Errorf("%v: exit code %d, %s", args, o.code, o.errors)

@@ -42,7 +42,7 @@ The last line of standard output is one JSON object with the figures and the ver
 
 After an interruption, kill -9 included, the same command with --resume ends with the very weights that an undisturbed run gives.
 
-The recipes dare, twin, twin-v2, eta, sdim, sim, sim-hard and din train a second stage for a version that is there (--first): a model that ranks its candidates again against a user's whole history. Training keeps the weights with the best AUC on validation slates, chooses how much the second stage counts by NDCG@10 on validation events, judges both stages against the first alone, and publishes a version that holds both.
+The recipes dare, twin, twin-v2, eta, sdim, sim, sim-hard and din train a second stage for a version that is there (--first): a model that ranks its candidates again against a user's whole history. Training keeps the weights with the best AUC on validation slates, chooses how much the second stage counts by NDCG@10 on validation events, judges both stages against the first alone and against the current version, and publishes a version that holds both. It has its own cut of the data (--split, --resume, --work and --no-baselines are not for it): an interrupted one begins anew.
 
 Every flag can be in a YAML file (--config) by its name, or in the environment: --rate is TRAINJOB_RATE.
 

@@ -211,7 +211,7 @@ func (c *validateCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.out, "%s is whole: %s, %d items\n", p.Version, p.Model.Describe(), p.Model.Items())
+		fmt.Fprintf(a.out, "%s is whole: %s, %d items\n", p.Version, p.Whole().Describe(), p.Model.Items())
 		if err := c.erasures(a, reg, p.Version); err != nil {
 			return err
 		}

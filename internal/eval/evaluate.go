@@ -214,7 +214,7 @@ func (w *worker) batch(from, to int) error {
 	w.queries = w.queries[:0]
 	for i := from; i < to; i++ {
 		c := &e.cases[i]
-		w.queries = append(w.queries, features.Query{History: c.Input, Times: c.Times, At: c.At})
+		w.queries = append(w.queries, features.Query{History: c.Input, Times: c.Times, Kinds: c.Kinds, At: c.At})
 	}
 	if w.scores == nil {
 		w.scores = make([]float32, e.opt.Batch*e.items)

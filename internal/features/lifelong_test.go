@@ -235,7 +235,7 @@ func TestCategoryCodes(t *testing.T) {
 
 func TestKindCodes(t *testing.T) {
 	got := KindCodes(&Dataset{Kinds: []string{"view", "", "buy", "view"}})
-	if diff := cmp.Diff(Codes{Of: []int32{1, 0, 2, 1}, Names: []string{"", "view", "buy"}}, got); diff != "" {
+	if diff := cmp.Diff(Codes{Of: []int32{1, 1, 2, 1}, Names: []string{"", "view", "buy"}}, got); diff != "" {
 		t.Error(diff)
 	}
 	if got := KindCodes(&Dataset{}); got.Of != nil || len(got.Names) != 1 {

@@ -1,5 +1,11 @@
 package features
 
+import (
+	"cmp"
+
+	"seqrec/internal/event"
+)
+
 // Codes numbers what events or items may have one of, for the side tables of a
 // model: a category, a kind. Code 0 means that nothing is known and has the name
 // "", so every code is a row of a table of len(Names) rows.
@@ -27,12 +33,17 @@ func CategoryCodes(items []Item, v *Vocab) Codes {
 }
 
 // KindCodes gives the kind of every event, codes in the order that they first
-// occur. An event without a kind has code 0; Of is nil when no event has one.
+// occur. An event without a kind is of the default kind, as in a store, so code 0
+// is that of kinds to come; Of is nil when no event has a kind.
 func KindCodes(d *Dataset) Codes {
 	if d.Kinds == nil {
 		return Codes{Names: []string{""}}
 	}
-	return encode(d.Kinds)
+	kinds := make([]string, len(d.Kinds))
+	for i, kind := range d.Kinds {
+		kinds[i] = cmp.Or(kind, string(event.DefaultKind))
+	}
+	return encode(kinds)
 }
 
 func encode(names []string) Codes {

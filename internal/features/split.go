@@ -49,8 +49,8 @@ func LeaveOneOut(d *Dataset) *Split {
 		if times != nil {
 			s.TrainTimes[u] = times[: n-2 : n-2]
 		}
-		s.Valid = append(s.Valid, newCase(u, items, times, n-2))
-		s.Test = append(s.Test, newCase(u, items, times, n-1))
+		s.Valid = append(s.Valid, newCase(d, u, n-2))
+		s.Test = append(s.Test, newCase(d, u, n-1))
 	}
 	s.TargetHash = targetHash(d, s.Test)
 	return s
@@ -65,10 +65,15 @@ func newSplit(d *Dataset, name string) *Split {
 }
 
 // newCase asks for event i of a user given all events before it.
-func newCase(user int, items []int32, times []int64, i int) Case {
+func newCase(d *Dataset, user, i int) Case {
+	items, times := d.User(user)
 	c := Case{User: user, Input: items[:i:i], Target: items[i]}
 	if times != nil {
 		c.Times, c.At = times[:i:i], times[i]
+	}
+	if d.Kinds != nil {
+		first := d.Offsets[user]
+		c.Kinds = d.Kinds[first : first+i : first+i]
 	}
 	return c
 }

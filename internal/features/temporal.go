@@ -40,8 +40,8 @@ func Temporal(d *Dataset, opt TemporalOptions) (*Split, error) {
 		train, _ := slices.BinarySearch(times, opt.ValidFrom)
 		test, _ := slices.BinarySearch(times, opt.TestFrom)
 		s.Train[u], s.TrainTimes[u] = items[:train:train], times[:train:train]
-		s.Valid = opt.ask(s.Valid, u, items, times, train, test)
-		s.Test = opt.ask(s.Test, u, items, times, test, len(items))
+		s.Valid = opt.ask(s.Valid, d, u, train, test)
+		s.Test = opt.ask(s.Test, d, u, test, len(items))
 	}
 	s.TargetHash = targetHash(d, s.Test)
 	return s, nil
@@ -81,7 +81,7 @@ func (o *TemporalOptions) resolve(times []int64) error {
 }
 
 // ask adds a case for each of the events [from, to) of a user.
-func (o *TemporalOptions) ask(cases []Case, user int, items []int32, times []int64, from, to int) []Case {
+func (o *TemporalOptions) ask(cases []Case, d *Dataset, user, from, to int) []Case {
 	if from == 0 && !o.NewUsers {
 		from = 1
 	}
@@ -89,9 +89,12 @@ func (o *TemporalOptions) ask(cases []Case, user int, items []int32, times []int
 		to = min(to, from+o.MaxCases)
 	}
 	for i := from; i < to; i++ {
-		c := newCase(user, items, times, i)
+		c := newCase(d, user, i)
 		if o.MaxHistory > 0 && i > o.MaxHistory {
 			c.Input, c.Times = c.Input[i-o.MaxHistory:], c.Times[i-o.MaxHistory:]
+			if c.Kinds != nil {
+				c.Kinds = c.Kinds[i-o.MaxHistory:]
+			}
 		}
 		cases = append(cases, c)
 	}

@@ -29,11 +29,12 @@ type Batch struct {
 
 // Case is one ranking question with a known answer.
 type Case struct {
-	User   int     // user number
-	Input  []int32 // the whole known history, oldest first
-	Times  []int64 // nil or len(Input)
-	Target int32   // the item to find
-	At     int64   // Unix milliseconds of the target event, 0 when unknown
+	User   int      // user number
+	Input  []int32  // the whole known history, oldest first
+	Times  []int64  // nil or len(Input)
+	Kinds  []string // nil or len(Input): what was done each time
+	Target int32    // the item to find
+	At     int64    // Unix milliseconds of the target event, 0 when unknown
 }
 
 // Split is a data set cut for honest evaluation. Train never holds a
@@ -52,6 +53,7 @@ type Split struct {
 type Query struct {
 	History    []int32  // item numbers, oldest first; may be empty
 	Times      []int64  // nil or len(History), Unix milliseconds
+	Kinds      []string // nil or len(History): what was done each time, "" where nobody said
 	At         int64    // Unix milliseconds of the request, 0 when unknown
 	Blocked    []uint64 // bitmap over item numbers; a set bit never leaves; nil blocks nothing
 	Candidates []int32  // rank only these, each once; nil ranks the whole catalogue

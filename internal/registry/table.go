@@ -19,7 +19,7 @@ func WriteTable(w io.Writer, infos []Info) error {
 	fmt.Fprintln(t, "VERSION\tCREATED\tKIND\tNAME\tITEMS\tSIZE\tSTATE")
 	for _, i := range infos {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", i.Version, i.created(),
-			orDash(i.Manifest.Kind), orDash(i.Manifest.Name), i.Manifest.Items, size(i.Bytes), i.state(""))
+			i.kind(), orDash(i.Manifest.Name), i.Manifest.Items, size(i.Bytes), i.state(""))
 	}
 	return t.Flush() // which also gives the errors of the writes above
 }
@@ -38,6 +38,14 @@ func (i Info) state(lead string) string {
 		return lead + "rollback"
 	}
 	return ""
+}
+
+// kind is that of the first stage, and whether there is a second.
+func (i Info) kind() string {
+	if i.Manifest.Reranker != nil {
+		return orDash(i.Manifest.Kind) + " + 2nd stage"
+	}
+	return orDash(i.Manifest.Kind)
 }
 
 func (i Info) created() string {

@@ -84,8 +84,8 @@ func (CPU) Collide(a CollideArgs) {
 	})
 }
 
-// CollideBackward gives every event of a bucket the bucket's gradient: with y =
-// x/|x|, dx = (dy - y <y, dy>)/|x|.
+// CollideBackward gives every event of a bucket the bucket's gradient: with
+// y = x/|x|, dx = (dy - y <y, dy>)/|x|.
 func (CPU) CollideBackward(a CollideArgs, dout, dv Mat) {
 	c, d := newCollider(&a), a.V.Cols
 	pairBlocks(a.QOffsets, a.KOffsets, func(p pairBlock) {

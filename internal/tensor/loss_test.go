@@ -60,7 +60,10 @@ func TestCPU(t *testing.T) {
 			t.Logf("%s: %v", path, err)
 			continue
 		}
-		t.Run(path, func(t *testing.T) { devicetest.Run(t, tensor.CPU{}) })
+		t.Run(path, func(t *testing.T) {
+			devicetest.Run(t, tensor.CPU{})
+			devicetest.RunTarget(t, tensor.CPU{})
+		})
 	}
 }
 

@@ -40,7 +40,8 @@ type TargetDevice interface {
 	// PairScores sets s, one row a pair, to Scale * <q, k> + bias of the key; see
 	// PairArgs.
 	PairScores(a PairArgs)
-	// PairScoresBackward adds ds K to dq and ds^T Q to dk, both times Scale.
+	// PairScoresBackward adds ds K to dq and ds^T Q to dk, both times Scale. It may
+	// write over ds.
 	PairScoresBackward(a PairArgs, ds, dq, dk Mat)
 	// SelectPairs finds the best pairs of every query; see SelectArgs.
 	SelectPairs(a SelectArgs)

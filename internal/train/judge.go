@@ -47,8 +47,8 @@ func judge(ctx context.Context, name string, m Model, s *features.Split, counts 
 	return r, nil
 }
 
-// Judge ranks the test cases of a split of data with a published model, whose
-// vocabulary may be another. The catalogue that is ranked is the data's, so that
+// Judge ranks the test cases of a split of data with a published version, with
+// both stages where it has two. Its vocabulary may be another. The catalogue that is ranked is the data's, so that
 // models of different nights can be compared: items unknown to the model are left
 // out of histories and come last, an unknown target is a miss, and what only the
 // model knows is not ranked.
@@ -56,7 +56,7 @@ func (p *Published) Judge(ctx context.Context, data *features.Dataset, s *featur
 	cases := p.translate(s.Test, data.Vocab)
 	o := opt.options(p.label(), s, p.Counts)
 	o.Outside, o.Catalogue = p.outside(data), data.Vocab.Len()
-	r, err := eval.Evaluate(ctx, p.Model.NewRanker, cases, p.Model.Items(), o)
+	r, err := eval.Evaluate(ctx, p.Served().NewRanker, cases, p.Model.Items(), o)
 	if err != nil {
 		return nil, fmt.Errorf("judge version %s: %w", p.Version, err)
 	}
@@ -112,6 +112,9 @@ func (p *Published) translate(cases []features.Case, from *features.Vocab) []fea
 			out[i].Input = append(out[i].Input, number[item])
 			if c.Times != nil {
 				out[i].Times = append(out[i].Times, c.Times[j])
+			}
+			if c.Kinds != nil {
+				out[i].Kinds = append(out[i].Kinds, c.Kinds[j])
 			}
 		}
 	}

@@ -229,14 +229,14 @@ func (o *Options) validate() error {
 	return o.Schedule.Validate()
 }
 
-// spread takes n cases at equal distances; 0 takes all.
-func spread(cases []features.Case, n int) []features.Case {
-	if n == 0 || n >= len(cases) {
-		return cases
+// spread takes n of a list at equal distances; 0 takes all.
+func spread[T any](list []T, n int) []T {
+	if n == 0 || n >= len(list) {
+		return list
 	}
-	out := make([]features.Case, n)
+	out := make([]T, n)
 	for i := range out {
-		out[i] = cases[i*len(cases)/n]
+		out[i] = list[i*len(list)/n]
 	}
 	return out
 }

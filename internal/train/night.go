@@ -36,6 +36,9 @@ type NightOptions struct {
 	Hold     bool               // do not make it current even if nothing is
 	Gate     GateRules
 	Alone    bool // judge without baselines
+	// SecondNext says that a second stage is trained next: no word that the version
+	// has none.
+	SecondNext bool
 	Judge    JudgeOptions
 	Revision string               // of the source
 	CPU      string               // instruction set in use
@@ -110,6 +113,7 @@ type night struct {
 	popular *eval.Result // for the gate; nil when nothing may be promoted
 	origin  string       // of the first weights, in words; "" when nobody asked
 	current *eval.Result // among results, if there is a version in service
+	reranks string       // the member of the lifelong family that is the second stage of that version; "" for none
 	unlock  func() error // of the run's working folder; nil before it is locked
 }
 
@@ -381,6 +385,9 @@ func (n *night) judgeCurrent(ctx context.Context) error {
 	if n.knows(p) && !p.TrainedTo.IsZero() {
 		n.opt.Say("note: the current version has learned from events up to %s, which are in this test: its figure flatters it", p.TrainedTo.Format(time.DateTime))
 	}
+	if p.Second != nil {
+		n.reranks = p.Second.Second.Config().Model
+	}
 	r, err := p.Judge(ctx, n.data, n.split, n.opt.Judge)
 	if err != nil {
 		return err
@@ -425,6 +432,9 @@ func (n *night) finish() (*Summary, error) {
 		return nil, err
 	}
 	n.opt.Say("published version %s", s.Version)
+	if n.reranks != "" && !n.opt.SecondNext {
+		n.opt.Say("note: the current version has a second stage (%s), this one has none; to train it one: trainjob train --recipe %s --first %s", n.reranks, n.reranks, s.Version)
+	}
 	if n.opt.Published != nil {
 		if err := n.opt.Published(s.Version); err != nil {
 			return s, err

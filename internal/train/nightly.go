@@ -114,7 +114,6 @@ func Nightly(ctx context.Context, plan Plan, opt NightlyOptions) (_ *NightlySumm
 	if err := n.begin(); err != nil {
 		return nil, err
 	}
-	n.noteSecond()
 	if err := n.gather(ctx); err != nil {
 		return nil, err
 	}
@@ -266,10 +265,13 @@ func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 		return nil, err
 	}
 	opt := n.opt.NightOptions
+	if n.opt.Second != nil { // what becomes current is decided when both stages are there
+		opt.Promote, opt.Hold, opt.SecondNext = false, true, true
+	}
 	if published != nil {
 		n.opt.Say("version %s of this night is published already", published.Version)
-		if out.Summary, err = summaryOf(published); err == nil {
-			err = promote(out.Summary, &opt)
+		if out.Summary, err = summaryOf(published); err == nil && (n.opt.Second == nil || published.Reranker != nil) {
+			err = promote(out.Summary, &n.opt.NightOptions)
 		}
 	} else {
 		opt.Data, opt.Work = n.path(gatheredFolder), n.path(trainingFolder)
@@ -285,7 +287,7 @@ func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 		return nil, err
 	}
 	if err == nil && n.opt.Second != nil && (published == nil || published.Reranker == nil) {
-		out.Second, err = n.second(ctx, out.Version, out.Promoted)
+		out.Second, err = n.second(ctx, out.Summary)
 	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		err = errors.Join(err, n.clear())
@@ -293,33 +295,24 @@ func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 	return out, err
 }
 
-// second trains the second stage of what the night has published. It is nil when
-// no user has events enough.
-func (n *nightly) second(ctx context.Context, version string, promote bool) (*SecondSummary, error) {
+// second trains the second stage of what the night has published. Where there is
+// none to train, or both stages are refused, the first may still take its place
+// alone.
+func (n *nightly) second(ctx context.Context, first *Summary) (*SecondSummary, error) {
 	o := &n.opt
 	s, err := SecondStage(ctx, *o.Second, SecondOptions{
-		Data: n.path(gatheredFolder), Filter: n.plan.Data, Registry: o.Registry, First: version, Publish: true, Promote: promote,
-		Workers: o.Judge.Workers, Revision: o.Revision, CPU: o.CPU, Say: o.Say, Progress: o.SecondProgress,
+		Data: n.path(gatheredFolder), Filter: n.plan.Data, SameData: true, Registry: o.Registry, First: first.Version, Publish: true,
+		Promote: o.Promote, Hold: o.Hold, Gate: o.Gate, Name: o.Name, Workers: o.Judge.Workers, Revision: o.Revision, CPU: o.CPU, Say: o.Say, Progress: o.SecondProgress,
 	})
-	if errors.Is(err, features.ErrNoEvents) { // no reason to lose the first stage
+	switch {
+	case errors.Is(err, features.ErrNoEvents):
 		o.Say("no second stage: %v", err)
-		return nil, nil
+	case errors.Is(err, ErrRefused):
+		o.Say("%v", err)
+	default:
+		return s, err
 	}
-	return s, err
-}
-
-// noteSecond says that a second stage in service would not outlive the night.
-func (n *nightly) noteSecond() {
-	if n.opt.Second != nil {
-		return
-	}
-	current, err := n.opt.Registry.Current()
-	if err != nil {
-		return
-	}
-	if v, err := n.opt.Registry.Load(current); err == nil && v.Manifest.Reranker != nil {
-		n.opt.Say("note: the current version has a second stage, and this night trains none: its version will answer without one (--second trains it)")
-	}
+	return s, promote(first, &o.NightOptions)
 }
 
 func (n *nightly) originOf() *Origin {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,11 +21,15 @@ import (
 type SecondOptions struct {
 	Data       string   // a file or folder that features.Read reads
 	Filter     DataPlan // how it is read; its cut is not used: slates have their own
+	SameData   bool     // Data is what the first stage learned from: its erasures and its night are those of both
 	Registry   *registry.Registry
 	First      string // version that retrieves: a name, "current" or "latest"
 	Candidates int    // how many items it retrieves; default 200
 	Publish    bool   // whether a version is published
 	Promote    bool   // whether it becomes current when the gate lets it
+	Hold       bool   // do not make it current even if nothing is
+	Gate       GateRules
+	Name       string // what to call it; "": what the first stage is called
 	Workers    int    // 0: the cores
 	Revision   string // of the source
 	CPU        string
@@ -52,19 +57,23 @@ type SecondSummary struct {
 	Seconds   float64         `json:"seconds"`
 	Version   string          `json:"version,omitempty"`
 	Promoted  bool            `json:"promoted"`
+	Gate      *eval.Gate      `json:"gate"`
 	Curve     []ValidPoint    `json:"curve"`
 }
 
 // SecondStage trains a target-aware model in the vocabulary of a published
 // version, chooses its blend with that version's scores on the validation
-// events, judges both stages against the first alone on the test events, and
-// publishes a version that holds both. When a promotion was asked for and both
-// stages rank beyond doubt worse than the first alone, the error wraps
-// ErrRefused.
+// events, judges both stages against the first alone and against the version in
+// service on the test events, and publishes a version that holds both. When a
+// promotion was asked for and both stages rank beyond doubt worse than either,
+// the error wraps ErrRefused.
 func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*SecondSummary, error) {
 	began := time.Now()
 	if opt.Candidates == 0 {
 		opt.Candidates = 200
+	}
+	if err := opt.Gate.Validate(); err != nil {
+		return nil, err
 	}
 	s := &second{plan: plan.WithDefaults(), opt: opt, sum: &SecondSummary{Cands: opt.Candidates}}
 	for _, step := range []func(context.Context) error{s.read, s.fit, s.chooseBlend, s.judge} {
@@ -89,6 +98,8 @@ type second struct {
 	cases *features.Split
 	fit1  *LifelongFit
 	sum   *SecondSummary
+	alone *eval.Result // of the first stage
+	both  *eval.Result
 }
 
 // read opens the first stage and brings the data into its vocabulary.
@@ -110,6 +121,9 @@ func (s *second) read(ctx context.Context) (err error) {
 		return err
 	}
 	s.cases = features.LeaveOneOut(data)
+	if s.first.Hash != s.cases.TargetHash {
+		s.opt.Say("note: the first stage was trained for other test events than these: what it has learned from them flatters it here, and lowers the blend")
+	}
 	s.sum.First, s.sum.Train, s.sum.Test = s.first.Version, len(s.split.Train), len(s.split.Test)
 	s.opt.Say("slates: %d to train, %d to validate, %d to test; %d users have too few events", len(s.split.Train), len(s.split.Valid), len(s.split.Test), s.split.Short)
 	return nil
@@ -176,21 +190,18 @@ func (s *second) chooseBlend(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("choose the blend: %w", err)
 		}
-		q := features.Query{History: c.Input, Times: c.Times, At: c.At}
+		q := features.Query{History: c.Input, Times: c.Times, Kinds: c.Kinds, At: c.At}
 		ranker.first.Score(scores, []features.Query{q})
-		ranker.retrieve(scores, &q)
+		ranker.retrieve(scores, &q, nil)
 		at := slices.Index(ranker.named, c.Target)
 		if at < 0 {
 			continue // no blend finds what was not retrieved
 		}
 		odds, mixed := make([]float32, len(ranker.named)), make([]float32, len(ranker.named))
-		ranker.second.Score(odds, lifelong.History{Items: c.Input, Times: c.Times}, ranker.named, c.At)
+		ranker.second.Score(odds, ranker.history(&q), ranker.named, c.At)
 		for i, w := range blends {
-			mix := ranker.mix(odds, w)
-			for j := range mixed {
-				mixed[j] = mix.Score(ranker.stage1[j], odds[j])
-			}
-			gains[i] += gainAt10(mixed, ranker.unseen, at)
+			lifelong.BlendBeside(mixed, ranker.stage1, odds, w, ranker.fresh)
+			gains[i] += gainAt10(mixed[:ranker.fresh], ranker.named, mixed[at], c.Target)
 		}
 	}
 	best := 0
@@ -204,12 +215,12 @@ func (s *second) chooseBlend(ctx context.Context) error {
 	return nil
 }
 
-// gainAt10 is the NDCG@10 of one wanted item among the candidates outside the
-// history.
-func gainAt10(scores []float32, unseen, at int) float64 {
+// gainAt10 is the NDCG@10 of a wanted item and its score among candidates that
+// may hold it, equal scores by lower item number.
+func gainAt10(scores []float32, named []int32, own float32, wanted int32) float64 {
 	rank := 1
-	for i, x := range scores[:unseen] {
-		if x > scores[at] || x == scores[at] && i < at {
+	for i, x := range scores {
+		if x > own || x == own && named[i] < wanted {
 			rank++
 		}
 	}
@@ -220,7 +231,15 @@ func gainAt10(scores []float32, unseen, at int) float64 {
 }
 
 func (s *second) twoStages(blend float64) *TwoStages {
-	return &TwoStages{First: s.first.Model, Second: s.fit1.Model, Candidates: s.opt.Candidates, Blend: blend}
+	return &TwoStages{First: s.first.Model, Second: s.fit1.Model, Candidates: s.opt.Candidates, Blend: blend, Kinds: s.kinds()}
+}
+
+// kinds names the kinds of behaviour that the second stage learned.
+func (s *second) kinds() []string {
+	if s.fit1.Model.Config().Kinds == 0 {
+		return nil
+	}
+	return s.b.Kinds.Names
 }
 
 // judge ranks the test cases with the first stage alone and with both.
@@ -238,12 +257,34 @@ func (s *second) judge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.alone, s.both = alone, both
 	d, _ := c.Find("ndcg@10")
 	s.sum.NDCG10, s.sum.Alone = both.NDCG10(), alone.NDCG10()
 	s.sum.Delta, s.sum.DeltaLow, s.sum.DeltaHigh = d.Delta, d.Low, d.High
 	s.opt.Say("%s", line(alone))
 	s.opt.Say("%s", line(both))
-	return nil
+	return s.judgeCurrent(ctx, o)
+}
+
+// judgeCurrent applies the gate: both stages against the first alone and against
+// what is in service, unless that is the same. A current version that cannot be
+// opened is no reason to refuse its successor.
+func (s *second) judgeCurrent(ctx context.Context, o JudgeOptions) error {
+	var current *eval.Result
+	p, err := Open(s.opt.Registry, "current")
+	switch {
+	case errors.Is(err, registry.ErrNoCurrent):
+	case err != nil:
+		s.opt.Say("the current version cannot be compared: %v", err)
+	case p.Version != s.first.Version || p.Served() != p.Model:
+		if current, err = p.Judge(ctx, s.b.Data, s.cases, o); err != nil {
+			return err
+		}
+		current.Name = "current: " + current.Name
+		s.opt.Say("%s", line(current))
+	}
+	s.sum.Gate, err = s.opt.Gate.Decide(s.both, s.alone, current)
+	return err
 }
 
 // publish copies the first stage's files into a new version, adds the second,
@@ -259,8 +300,8 @@ func (s *second) publish() (err error) {
 	}
 	defer func() { err = errors.Join(err, d.Abort()) }() // does nothing once published
 	for name := range v.Manifest.Files {
-		if name == registry.RerankerFile {
-			continue // a second stage takes the place of the one before
+		if name == registry.RerankerFile || name == registry.ErasuresFile && !s.opt.SameData {
+			continue // the new second stage takes the place of the old, and what it learned from obeys no receipt
 		}
 		if err := create(d, part{name, func(w io.Writer) error {
 			return readFile(v, name, func(r io.Reader) error { _, err := io.Copy(w, r); return err })
@@ -272,11 +313,15 @@ func (s *second) publish() (err error) {
 		return fmt.Errorf("publish %s: %w", registry.RerankerFile, err)
 	}
 	m := v.Manifest
-	m.Created, m.Files, m.Revision, m.CPU = time.Time{}, nil, s.opt.Revision, s.opt.CPU
-	m.Reranker = &registry.Reranker{Blend: s.sum.Blend, Candidates: s.opt.Candidates}
-	if s.fit1.Model.Config().Kinds > 0 {
-		m.Reranker.Kinds = s.b.Kinds.Names
+	if m.Erased != nil && !s.opt.SameData {
+		s.opt.Say("note: the first stage obeys %d erasures; of the data of the second nobody knows, so the version claims none", m.Erased.Receipts)
 	}
+	m.Name = cmp.Or(s.opt.Name, m.Name)
+	if !s.opt.SameData {
+		m.Night, m.Erased = "", nil // both speak of the first stage's data alone
+	}
+	m.Created, m.Files, m.Revision, m.CPU = time.Time{}, nil, s.opt.Revision, s.opt.CPU
+	m.Reranker = &registry.Reranker{Blend: s.sum.Blend, Candidates: s.opt.Candidates, Kinds: s.kinds()}
 	if m.Metrics, err = withMetrics(m.Metrics, "second_stage", s.sum); err != nil {
 		return err
 	}
@@ -303,17 +348,11 @@ func withMetrics(metrics json.RawMessage, name string, value any) (json.RawMessa
 	return json.Marshal(all)
 }
 
+// promote makes the version current by the rules of every other one.
 func (s *second) promote() error {
-	if !s.opt.Promote {
-		return nil
-	}
-	if s.sum.DeltaHigh < 0 {
-		return fmt.Errorf("%w: both stages rank worse than the first alone: NDCG@10 %.4f, %.4f alone", ErrRefused, s.sum.NDCG10, s.sum.Alone)
-	}
-	if err := s.opt.Registry.Promote(s.sum.Version); err != nil {
-		return err
-	}
-	s.sum.Promoted = true
-	s.opt.Say("%s is current", s.sum.Version)
-	return nil
+	opt := NightOptions{Registry: s.opt.Registry, Promote: s.opt.Promote, Hold: s.opt.Hold, Gate: s.opt.Gate, Say: s.opt.Say}
+	sum := Summary{Version: s.sum.Version, NDCG10: s.sum.NDCG10, Gate: s.sum.Gate}
+	err := promote(&sum, &opt)
+	s.sum.Promoted = sum.Promoted
+	return err
 }

@@ -32,7 +32,8 @@ type Published struct {
 	Version string
 	Name    string
 	Plan    Plan
-	Model   Model
+	Model   Model      // the first stage
+	Second  *TwoStages // both stages; nil when the version has one
 	Vocab   *features.Vocab
 	Counts  []int64 // training events of each item
 	Hash    string  // of the test targets it was judged on
@@ -43,6 +44,23 @@ type Published struct {
 	Training TrainingFigures
 }
 
+// Served is what the service answers with: both stages, unless there is one or
+// the other has nothing to say.
+func (p *Published) Served() Model {
+	if p.Second != nil && p.Second.Blend > 0 {
+		return p.Second
+	}
+	return p.Model
+}
+
+// Whole is the version with all its stages, those too that have nothing to say.
+func (p *Published) Whole() Model {
+	if p.Second != nil {
+		return p.Second
+	}
+	return p.Model
+}
+
 // TrainingFigures are what a manifest keeps of a run.
 type TrainingFigures struct {
 	Epochs          int     `json:"epochs"`
@@ -51,7 +69,7 @@ type TrainingFigures struct {
 	TokensPerSecond float64 `json:"tokens_per_second"`
 }
 
-// Open verifies and loads a version; name may be "current" or "latest".
+// Open verifies and loads a version, both stages where it has two; name may be "current" or "latest".
 func Open(reg *registry.Registry, name string) (*Published, error) {
 	version, err := reg.Resolve(name)
 	if err != nil {
@@ -87,6 +105,9 @@ func Open(reg *registry.Registry, name string) (*Published, error) {
 
 func (p *Published) load(v *registry.Version) (err error) {
 	if p.Model, err = openModel(v); err != nil {
+		return err
+	}
+	if p.Second, err = openSecond(v, p.Model); err != nil {
 		return err
 	}
 	if err := readFile(v, registry.VocabFile, func(r io.Reader) error {

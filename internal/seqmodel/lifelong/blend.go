@@ -11,27 +11,17 @@ import "math"
 // Scores that are all equal count as zeros. A weight of 0 leaves the order of
 // the first stage. dst may be either input.
 func Blend(dst, retrieval, logOdds []float32, weight float64) {
-	m := NewMix(retrieval, logOdds, weight)
+	BlendBeside(dst, retrieval, logOdds, weight, len(dst))
+}
+
+// BlendBeside is Blend for n candidates and more behind them, which are brought to
+// the scale of the n and change nothing of their scores.
+func BlendBeside(dst, retrieval, logOdds []float32, weight float64, n int) {
+	shift1, scale1 := standard(retrieval[:n])
+	shift2, scale2 := standard(logOdds[:n])
 	for i := range dst {
-		dst[i] = m.Score(retrieval[i], logOdds[i])
+		dst[i] = float32((float64(retrieval[i])-shift1)*scale1 + weight*(float64(logOdds[i])-shift2)*scale2)
 	}
-}
-
-// Mix is the scale of one blend, for items beside the candidates that made it.
-type Mix struct{ shift1, scale1, shift2, scale2 float64 }
-
-// NewMix takes the scale of candidates; see Blend.
-func NewMix(retrieval, logOdds []float32, weight float64) Mix {
-	var m Mix
-	m.shift1, m.scale1 = standard(retrieval)
-	m.shift2, m.scale2 = standard(logOdds)
-	m.scale2 *= weight
-	return m
-}
-
-// Score is the final score of one item.
-func (m Mix) Score(retrieval, logOdds float32) float32 {
-	return float32((float64(retrieval)-m.shift1)*m.scale1 + (float64(logOdds)-m.shift2)*m.scale2)
 }
 
 // standard gives the mean of x and one over its standard deviation, or 0 where

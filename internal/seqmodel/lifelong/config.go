@@ -84,6 +84,16 @@ func setDefault[T comparable](field *T, value T) {
 // file cannot exhaust memory.
 const maxFloats = 1 << 31
 
+// maxSums bounds the running sums of one history (sdim), which no file holds: a
+// small one may ask for gigabytes of them.
+const maxSums = 1 << 22
+
+// sums is how many numbers they are.
+func (c Config) sums() int {
+	tau := min(max(c.Tau, 1), 12)
+	return c.Bits / tau << tau * c.Width * c.parts()
+}
+
 // Validate reports every fault of a complete Config at once.
 func (c Config) Validate() error {
 	var faults []error
@@ -105,6 +115,7 @@ func (c Config) Validate() error {
 	check(c.Heads >= 1 && (c.Width*c.parts())%max(c.Heads, 1) == 0 || !c.multiHead(), "heads is %d, want a divisor of %d", c.Heads, c.Width*c.parts())
 	check(c.Bits >= 1 && c.Bits <= 256, "bits is %d, want 1 to 256", c.Bits)
 	check(c.Tau >= 1 && c.Tau <= 12 && (c.Bits%max(c.Tau, 1) == 0 || c.Model != "sdim"), "tau is %d, want a divisor of bits %d up to 12", c.Tau, c.Bits)
+	check(c.sums() <= maxSums || c.Model != "sdim", "bits %d in signatures of %d and width %d: the sums of a history take %d M numbers, more than the %d M allowed", c.Bits, c.Tau, c.Width, c.sums()>>20, maxSums>>20)
 	check(c.Cluster >= 1 && c.Cluster <= 1<<20, "cluster is %d, want 1 to 1048576", c.Cluster)
 	check(c.Hidden[0] >= 1 && c.Hidden[0] <= 1<<14 && c.Hidden[1] >= 1 && c.Hidden[1] <= 1<<14, "hidden is %v, want widths of 1 to 16384", c.Hidden)
 	check(c.Model != "sim-hard" || c.Categories > 0, "sim-hard searches by category, and there are none: use sim")

@@ -53,6 +53,10 @@ func (m *din) scores(t *tensor.Tape, in *input, q, k *tensor.Var) *tensor.Var {
 	return t.Scale(s, 1/float32(m.tables.width()))
 }
 
+// pairFloats counts what scores makes for a pair: three vectors, six hidden ones,
+// the score before and after its scale.
+func (m *din) pairFloats() int { return 3*m.tables.width() + 6*dinHidden + 2 }
+
 // pairs lists the query and the key of every pair.
 func (in *input) pairs() {
 	in.pairQ, in.pairK = in.pairQ[:0], in.pairK[:0]

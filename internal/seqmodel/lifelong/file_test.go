@@ -107,6 +107,9 @@ func TestLoadRefuses(t *testing.T) {
 		"too many items":    {config: func(c map[string]any) { c["items"] = math.MaxInt32 }, want: "parameters"},
 		"no position":       {config: func(c map[string]any) { c["positions"] = 0 }, want: "positions is 0"},
 		"tables of no data": {config: func(c map[string]any) { c["kinds"] = 0 }, want: "has shape"},
+		"gigabytes for each history": {config: func(c map[string]any) {
+			c["model"], c["attention_width"], c["width"], c["bits"], c["tau"] = "sdim", 4096, 4096, 252, 12
+		}, want: "the sums of a history take"},
 		"another model's switch": {config: func(c map[string]any) { c["model"] = "twin"; c["attention_width"] = 3 },
 			want: "attention_width is 3"},
 	} {
@@ -149,6 +152,10 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m.NewScorer().Score(make([]float32, 1), lifelong.History{Items: []int32{0}}, []int32{0}, 0)
+		s, st, h := m.NewScorer(), m.NewState(), lifelong.History{Items: []int32{0, -1, 0}}
+		s.Score(make([]float32, 1), h, []int32{0}, 0)
+		st.Append(h)
+		s.ScoreState(make([]float32, 1), st, []int32{0}, 0)
+		s.ExplainState(st, 0, 0)
 	})
 }

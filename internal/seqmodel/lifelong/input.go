@@ -100,6 +100,13 @@ func (in *input) addCandidates(categories []int32, candidates []int32) {
 	in.qOffsets = append(in.qOffsets, int32(len(in.candidates.items)))
 }
 
+// ask puts other candidates to an input of one sequence.
+func (in *input) ask(categories []int32, candidates []int32) {
+	in.candidates.reset()
+	in.qOffsets = append(in.qOffsets[:0], 0)
+	in.addCandidates(categories, candidates)
+}
+
 func kindOf(h History, i int) int32 {
 	if h.Kinds == nil {
 		return 0

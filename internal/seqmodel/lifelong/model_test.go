@@ -188,8 +188,8 @@ func learn(t *testing.T, c lifelong.Config, workers int) (first, last float64, w
 	return first, last, m.Params().All().V
 }
 
-// TestFullSelectionIsFullAttention: with K = N the search keeps everything, so
-// its vector is that of the auxiliary path, attention over the whole history.
+// TestFullSelectionIsFullAttention: with K = N the search keeps every known event,
+// and their shares are all there is. TestDAREByHand holds them to the equations.
 func TestFullSelectionIsFullAttention(t *testing.T) {
 	for _, kind := range []string{"dare", "twin", "din"} {
 		c := members()[kind]
