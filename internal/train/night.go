@@ -39,12 +39,12 @@ type NightOptions struct {
 	// SecondNext says that a second stage is trained next: no word that the version
 	// has none.
 	SecondNext bool
-	Judge    JudgeOptions
-	Revision string               // of the source
-	CPU      string               // instruction set in use
-	Progress func(Event)          // of training
-	Say      func(string, ...any) // hears what is done, a line at a time
-	Now      func() time.Time     // nil: time.Now
+	Judge      JudgeOptions
+	Revision   string               // of the source
+	CPU        string               // instruction set in use
+	Progress   func(Event)          // of training
+	Say        func(string, ...any) // hears what is done, a line at a time
+	Now        func() time.Time     // nil: time.Now
 	// Suit, when not nil, may give another plan for the data once it has been
 	// read and cut, and says why. The plan's Data must stay.
 	Suit func(*features.Split, Plan) (plan Plan, why string)
