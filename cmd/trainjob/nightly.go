@@ -164,8 +164,8 @@ func (c *nightlyCmd) second() (*train.LifelongPlan, error) {
 	if !isLifelong(c.Second) {
 		return nil, fmt.Errorf("%w: --second is %q, want one of %s", errUsage, c.Second, strings.Join(lifelong.Kinds(), ", "))
 	}
-	plan, err := (&trainCmd{Recipe: c.Second, Seed: c.Seed}).lifelongPlan()
-	return &plan, err
+	plan := lifelongRecipe(c.Second, c.Seed)
+	return &plan, nil
 }
 
 // erasuresTimeout bounds the reading of a list from a service, which may be long.
