@@ -26,8 +26,9 @@ type benchCmd struct {
 	Allocs  benchAllocsCmd  `cmd:"" help:"Heap allocations of one prediction after warm-up: allocs-predict."`
 	Redis   benchRedisCmd   `cmd:"" help:"Histories in a Redis of our own: redis-gib, plan-error, redis-predict-p50, redis-predict-p99, redis-away."`
 
-	Stream       benchStreamCmd       `cmd:"" help:"Kafka to the store on one core, and how soon an event counts: stream-eps, visible-p99-ms."`
-	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered."`
+	Stream       benchStreamCmd       `cmd:"" help:"Kafka to the store on one core, and how soon an event counts and an item is hidden: stream-eps, visible-p99-ms, hide-visible-ms."`
+	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered; then what cluster does."`
+	Cluster      benchClusterCmd      `cmd:"" help:"kill -9 primaries of a Redis Cluster while events stream, then count, replay the log and count again: cluster-lost."`
 
 	Lifelong benchLifelongCmd `cmd:"" help:"Predictions re-ranked against long histories in the embedded store, one client: rerank-p50-ms, rerank-p99-ms."`
 

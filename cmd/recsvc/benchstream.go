@@ -26,11 +26,12 @@ type benchStreamCmd struct {
 	Events  int      `default:"1000000" help:"Events to read from Kafka."`
 	Users   int      `default:"20000" help:"Users they are of."`
 	Looks   int      `default:"1000" help:"Events to wait for one by one."`
+	Hides   int      `default:"50" help:"Items to hide on one server and wait for on another."`
 	In      string   `enum:"redis,pebble" default:"redis" help:"Store of the histories: a Redis of our own, with its append-only file synced every second, or a folder."`
 	Setting []string `placeholder:"FLAG" help:"More flags for the ingester and the service, such as --setting=--store=ADDRESS."`
 }
 
-// Run measures how fast events reach a store by Kafka, and how soon.
+// Run measures how fast events reach a store by Kafka, and how soon; and how soon a hidden item is hidden everywhere.
 func (c benchStreamCmd) Run(ctx context.Context, m *Main) error {
 	return m.all("recsvc bench stream", c.Write, func() ([]row, error) { return c.rows(ctx, m) })
 }
@@ -38,17 +39,18 @@ func (c benchStreamCmd) Run(ctx context.Context, m *Main) error {
 // streamPartitions is how many partitions the topic of the benchmarks has.
 const streamPartitions = 4
 
-// stream is a real broker of our own with topics, and a store: a real Redis of our own, or a folder.
+// stream is a real broker of our own with topics, and a store: a real Redis or Redis Cluster of our own, or a folder.
 type stream struct {
-	dir    childDir
-	broker *services.Kafka
-	redis  *services.Redis // nil with a folder
-	opts   ingest.Options
-	flags  []string // what children are told
+	dir     childDir
+	broker  *services.Kafka
+	redis   *services.Redis        // nil unless it is the store
+	cluster *services.RedisCluster // the same
+	opts    ingest.Options
+	flags   []string // what children are told
 }
 
-// newStream starts a broker and, unless the store is to be a folder, a Redis whose append-only file is synced as fsync
-// says. Close must be called.
+// newStream starts a broker and a store: "redis" is one whose append-only file is synced as fsync says, "cluster" one of
+// three primaries with a replica each, "pebble" a folder. Close must be called.
 func newStream(ctx context.Context, in, fsync string, settings []string) (s *stream, err error) {
 	dir, _, err := newChildDir(1)
 	if err != nil {
@@ -66,11 +68,17 @@ func newStream(ctx context.Context, in, fsync string, settings []string) (s *str
 		"--store", filepath.Join(string(dir), "store"), "--listen-probes=127.0.0.1:0",
 		"--kafka-brokers", s.opts.Brokers[0], "--kafka-session=2s", "--kafka-drain=1s",
 	}, settings...)
-	if in == "redis" {
+	switch in {
+	case "redis":
 		if s.redis, err = services.StartRedis(ctx, string(dir), "redis", services.RedisOptions{AOF: fsync}); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 		s.flags = append(s.flags, "--redis-addresses", s.redis.Addr)
+	case "cluster":
+		if s.cluster, err = services.StartRedisCluster(ctx, string(dir), 3, 1, services.RedisOptions{}); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.flags = append(s.flags, "--redis-cluster", "--redis-addresses", strings.Join(s.cluster.Addrs, ","))
 	}
 	for range 20 { // a broker that has just started may not know itself yet
 		if err = ingest.CreateTopics(ctx, s.opts, streamPartitions, 1); err == nil {
@@ -85,6 +93,9 @@ func (s *stream) Close() error {
 	err := s.broker.Kill()
 	if s.redis != nil {
 		err = errors.Join(err, s.redis.Kill())
+	}
+	if s.cluster != nil {
+		err = errors.Join(err, s.cluster.Kill())
 	}
 	return errors.Join(err, os.RemoveAll(string(s.dir)))
 }
@@ -104,8 +115,8 @@ func streamEvents(n, users int, seed uint64) []event.Event {
 }
 
 func (c *benchStreamCmd) rows(ctx context.Context, m *Main) (rows []row, err error) {
-	if c.Events < 1000 || c.Users < 1 || c.Looks < 10 {
-		return nil, errors.New("--events must be at least 1000, --users 1, --looks 10")
+	if c.Events < 1000 || c.Users < 1 || c.Looks < 10 || c.Hides < 1 || c.Hides > benchItems/2 {
+		return nil, fmt.Errorf("--events must be at least 1000, --users 1, --looks 10, --hides 1 to %d", benchItems/2)
 	}
 	s, err := newStream(ctx, c.In, "everysec", c.Setting)
 	if err != nil {
@@ -128,7 +139,11 @@ func (c *benchStreamCmd) rows(ctx context.Context, m *Main) (rows []row, err err
 		return nil, err
 	}
 	seen, err := c.visible(ctx, s, p)
-	return []row{speed, seen}, err
+	if err != nil {
+		return []row{speed}, err
+	}
+	hidden, err := c.hidden(ctx, s)
+	return []row{speed, seen, hidden}, err
 }
 
 // speed lets an ingester on one core read all that is there.
@@ -192,10 +207,61 @@ func (c *benchStreamCmd) visible(ctx context.Context, s *stream, p *ingest.Produ
 			took = append(took, time.Since(acknowledged).Seconds()*1000)
 		}
 	}
-	slices.Sort(took)
-	at := func(q float64) float64 { return took[min(int(q*float64(len(took))), len(took)-1)] }
+	at := quantiles(took)
 	return row{Name: "visible-p99-ms", Value: at(.99), unit: "ms", wanted: "under 50", Detail: map[string]any{
-		"looks": len(took), "p50": at(.5), "max": took[len(took)-1], "cores": runtime.NumCPU(), "store": c.In, "settings": c.Setting,
+		"looks": len(took), "p50": at(.5), "max": at(1), "cores": runtime.NumCPU(), "store": c.In, "settings": c.Setting,
+	}}, nil
+}
+
+// quantiles sorts values and returns a function that finds those of them below which a part lies.
+func quantiles(values []float64) func(q float64) float64 {
+	slices.Sort(values)
+	return func(q float64) float64 { return values[min(int(q*float64(len(values))), len(values)-1)] }
+}
+
+// hidden hides items on one server, the best of its answer each time, and asks another until it does not name them. Times
+// count from the sending of the request that hides.
+func (c *benchStreamCmd) hidden(ctx context.Context, s *stream) (_ row, err error) {
+	var bases []string
+	for _, folder := range []string{"first", "second"} { // of a store that is none of Redis
+		child, fault := s.dir.start(ctx, append(slices.Clip(s.flags), "--store", filepath.Join(string(s.dir), folder))...)
+		if fault != nil {
+			return row{}, fault
+		}
+		defer func() { err = errors.Join(err, child.stop()) }()
+		bases = append(bases, child.target().base)
+	}
+	body := []byte(`{"k":10,"history":[{"item":"item-1","time":1700000000000}]}`)
+	look := func() (a answer, err error) {
+		return a, call(ctx, http.MethodPost, bases[1]+"/v1/predict", "", body, &a)
+	}
+	var took []float64
+	for range c.Hides {
+		a, err := look()
+		if err != nil {
+			return row{}, err
+		}
+		if len(a.Items) == 0 {
+			return row{}, errors.New("the answer names no item to hide")
+		}
+		item := a.Items[0].ID
+		sent := time.Now()
+		if err := call(ctx, http.MethodPut, bases[0]+"/v1/items/"+item, "", []byte(`{"hidden":true}`), nil); err != nil {
+			return row{}, err
+		}
+		for a.names(item) {
+			if a, err = look(); err != nil {
+				return row{}, err
+			}
+		}
+		if a.Degraded != nil {
+			return row{}, fmt.Errorf("the answer is degraded: %s", *a.Degraded)
+		}
+		took = append(took, time.Since(sent).Seconds()*1000)
+	}
+	at := quantiles(took)
+	return row{Name: "hide-visible-ms", Value: at(1), unit: "ms, the longest", wanted: "under 1000", Detail: map[string]any{
+		"hides": len(took), "p50": at(.5), "servers": len(bases), "cores": runtime.NumCPU(), "store": c.In, "settings": c.Setting,
 	}}, nil
 }
 

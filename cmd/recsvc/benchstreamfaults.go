@@ -24,14 +24,16 @@ type benchStreamFaultsCmd struct {
 	Users    int      `default:"20000" help:"Users they are of."`
 	Rate     int      `default:"20000" help:"Events to send a second."`
 	Kills    int      `default:"30" help:"How often to kill -9 the ingester."`
-	Restarts int      `default:"5" help:"How often to kill -9 the broker, and how often Redis, and start it again."`
+	Restarts int      `default:"5" help:"How often to kill -9 the broker, and how often Redis, and start it again; and a primary of the cluster."`
 	In       string   `enum:"redis,pebble" default:"redis" help:"Store of the histories: a Redis of our own, with its append-only file synced at every write, or a folder."`
 	Setting  []string `placeholder:"FLAG" help:"More flags for the ingester, such as --setting=--store=ADDRESS."`
 }
 
-// Run breaks everything between Kafka and the store, and compares the two.
+// Run breaks everything between Kafka and the store, and compares the two; then the same with a Redis Cluster.
 func (c benchStreamFaultsCmd) Run(ctx context.Context, m *Main) error {
-	return m.all("recsvc bench stream-faults", c.Write, func() ([]row, error) { return c.rows(ctx, m) })
+	cluster := benchClusterCmd{Seed: c.Seed, Events: c.Events, Users: c.Users, Rate: c.Rate, Failovers: c.Restarts}
+	return m.all("recsvc bench stream-faults", c.Write, func() ([]row, error) { return c.rows(ctx, m) },
+		func() ([]row, error) { return cluster.rows(ctx, m) })
 }
 
 // churn is how often a second consumer joins and leaves the group while the ingester lives.
@@ -50,7 +52,7 @@ func (c *benchStreamFaultsCmd) rows(ctx context.Context, m *Main) (rows []row, e
 	events := streamEvents(c.Events, c.Users, c.Seed)
 	var sending sync.WaitGroup
 	var sent error
-	sending.Go(func() { sent = c.send(ctx, s, events) })
+	sending.Go(func() { sent = s.send(ctx, events, c.Rate) })
 	breaking := c.breakAll(ctx, m, s)
 	sending.Wait()
 	if err := errors.Join(breaking, sent); err != nil {
@@ -78,12 +80,12 @@ func (c *benchStreamFaultsCmd) rows(ctx context.Context, m *Main) (rows []row, e
 }
 
 // send produces events at a rate, each batch again until the broker has it.
-func (c *benchStreamFaultsCmd) send(ctx context.Context, s *stream, events []event.Event) error {
+func (s *stream) send(ctx context.Context, events []event.Event, rate int) error {
 	p, err := ingest.NewProducer(s.opts)
 	if err != nil {
 		return err
 	}
-	size := c.Rate / 20
+	size := rate / 20
 	tick := time.NewTicker(time.Second / 20)
 	defer tick.Stop()
 	for some := range slices.Chunk(events, size) {
@@ -195,7 +197,7 @@ type comparison struct{ records, lost, doubled, misordered int }
 // compare holds every history against the log, and the log against what was sent.
 func (s *stream) compare(ctx context.Context, m *Main, events []event.Event) (found comparison, err error) {
 	inLog := logged{left: map[event.Event]bool{}}
-	if _, err := ingest.Replay(ctx, s.opts, time.Time{}, time.Time{}, &inLog, nil); err != nil {
+	if _, err := ingest.Replay(ctx, s.opts, ingest.Window{}, &inLog, nil); err != nil {
 		return found, err
 	}
 	found.records = inLog.records
@@ -237,8 +239,8 @@ type logged struct {
 	left    map[event.Event]bool
 }
 
-// Append implements ingest.Appender.
-func (l *logged) Append(_ context.Context, events []event.Event) (store.Result, error) {
+// AppendSent implements ingest.Appender.
+func (l *logged) AppendSent(_ context.Context, events []event.Event, _ []int64) (store.Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records += len(events)

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"seqrec/internal/httpapi"
@@ -150,7 +152,8 @@ func (c *Config) Validate() error {
 		add("auth.key", "must not be set together with auth.key_file")
 	}
 	c.Redis.faults(add)
-	if len(faults) == 0 && len(c.Redis.Addresses) > 0 {
+	ofRedis := slices.ContainsFunc(faults, func(err error) bool { return strings.HasPrefix(err.Error(), "redis.") })
+	if !ofRedis && len(c.Redis.Addresses) > 0 { // else it would say the same again
 		if o, err := c.redis(); err != nil {
 			faults = append(faults, err)
 		} else if err := o.Validate(); err != nil {

@@ -70,6 +70,7 @@ func TestConfigCheckReportsAllFaultsAtOnce(t *testing.T) {
 		{"Kafka", "kafka: {brokers: [a], tls: maybe, drain: 1h}\n", []string{"RECSVC_KAFKA_INGEST=often"}, []string{"--kafka-start=noon", "--kafka-user=ann"},
 			[]string{"kafka.tls:", "RECSVC_KAFKA_INGEST:", "kafka.start:", `kafka brokers: must be host:port, is "a"`, "kafka drain:", "kafka sasl:"}},
 		{"Kafka's passwords", "kafka: {brokers: [a:1], sasl: PLAIN, user: ann, password: a, password_file: b}\n", nil, nil, []string{"kafka.password: must not be set together"}},
+		{"Redis beside others", "redis: {addresses: [\"a:1\"], prefix: \"a:b\"}\nlimits: {in_flight: -1}\n", nil, nil, []string{"limits.in_flight:", `Prefix "a:b"`}},
 		{"ingest without Kafka", "kafka: {ingest: true}\n", nil, nil, []string{"kafka.ingest: needs kafka.brokers"}},
 		{"not YAML", "a: [", nil, nil, []string{"read configuration"}},
 		{"a list", "- a\n", nil, nil, []string{"the document must hold keys"}},

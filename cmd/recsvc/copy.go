@@ -46,9 +46,10 @@ func openNamed(ctx context.Context, name string, make bool) (store.Store, error)
 }
 
 type copyCmd struct {
-	From   string `required:"" placeholder:"STORE" help:"Store to read: ${store}. A folder must not be in use by a service."`
-	To     string `required:"" placeholder:"STORE" help:"Store to write; what it holds already stays."`
-	Passes int    `default:"20" help:"How often to go over the source, which may be written meanwhile, before giving up on its coming to rest."`
+	From     string `required:"" placeholder:"STORE" help:"Store to read: ${store}. A folder must not be in use by a service."`
+	To       string `required:"" placeholder:"STORE" help:"Store to write; what it holds already stays."`
+	Erasures string `placeholder:"FILE" help:"Also write the list of erased users of the source, for --erasures of trainjob nightly and of recsvc replay: receipts are not copied, since each store hashes users under a secret of its own."`
+	Passes   int    `default:"20" help:"How often to go over the source, which may be written meanwhile, before giving up on its coming to rest."`
 }
 
 // Run copies until nothing has changed during a whole pass.
@@ -85,7 +86,29 @@ func (c copyCmd) Run(ctx context.Context, m *Main) (err error) {
 		return err
 	}
 	fmt.Fprintf(m.Stdout, "copied %d events of %d users and %d items in %d passes\n", done.Events, done.Users, done.Items, done.Pass)
-	return nil
+	if done.Dropped > 0 {
+		fmt.Fprintf(m.Stdout, "left out %d events, the oldest of their users: the target keeps fewer of each (cap in its URL, redis.cap)\n", done.Dropped)
+	}
+	if c.Erasures == "" && done.Receipts > 0 {
+		note(m.Stderr, "the receipts of %d erasures stay in the source: write them by --erasures and give them to every trainjob nightly and recsvc replay", done.Receipts)
+	}
+	return c.writeErasures(ctx, from)
+}
+
+// writeErasures writes the list of the source, if it is wanted. Who holds it can test ids, so it is nobody else's to read.
+func (c copyCmd) writeErasures(ctx context.Context, from store.Store) error {
+	if c.Erasures == "" {
+		return nil
+	}
+	list, err := store.ListErasures(ctx, from)
+	if err != nil {
+		return fmt.Errorf("--erasures: %w", err)
+	}
+	f, err := os.OpenFile(c.Erasures, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("--erasures: %w", err)
+	}
+	return errors.Join(list.Write(f), f.Close())
 }
 
 type digestCmd struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,6 +70,100 @@ func TestCopy(t *testing.T) {
 	}
 	if a, b := digestOf(t, first), digestOf(t, last); a == b {
 		t.Errorf("the digest %s has not seen 3000 more events", a)
+	}
+}
+
+// meddled is a store in which something happens each time its users are listed.
+type meddled struct {
+	store.Store
+	pass   int
+	happen map[int]func(store.Store) error
+}
+
+func (m *meddled) Users(ctx context.Context, fn func(event.UserID) error) error {
+	if err := m.Store.Users(ctx, fn); err != nil {
+		return err
+	}
+	m.pass++
+	if happen := m.happen[m.pass]; happen != nil {
+		return happen(m.Store)
+	}
+	return nil
+}
+
+// TestCopyFollows: what is erased, deleted and changed in the source while it is copied is so in the target, also when a
+// user comes back between two passes.
+func TestCopyFollows(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	open := func(name string) store.Store {
+		s, err := openNamed(ctx, filepath.Join(dir, name), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	from, to := open("from"), open("to")
+	old := event.Event{User: "ann", Item: "secret", Time: 1}
+	_, err := from.Append(ctx, []event.Event{old, {User: "bob", Item: "i", Time: 1}})
+	if err = errors.Join(err, from.PutItems(ctx, []store.Item{{ID: "stays"}, {ID: "goes"}})); err != nil {
+		t.Fatal(err)
+	}
+	source := &meddled{Store: from, happen: map[int]func(store.Store) error{
+		1: func(s store.Store) error {
+			_, erased := s.Erase(ctx, "ann")
+			_, back := s.Append(ctx, []event.Event{{User: "ann", Item: "new", Time: 2}})
+			return errors.Join(erased, back, s.DeleteItem(ctx, "goes"))
+		},
+		3: func(s store.Store) error { return s.PutItems(ctx, []store.Item{{ID: "stays", Hidden: true}}) },
+	}}
+	done, err := store.Copy(ctx, source, to, 20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, errA := store.TakeDigest(ctx, from, nil)
+	b, errB := store.TakeDigest(ctx, to, nil)
+	if err := errors.Join(errA, errB); err != nil || a != b {
+		t.Errorf("source %v, target %v, %v", a, b, err)
+	}
+	if done.Receipts != 1 || done.Pass != 4 {
+		t.Errorf("%+v, want the receipt counted and a pass after the last change", done)
+	}
+}
+
+// TestCopyTellsWhatStays: events beyond the cap of the target, and receipts, which --erasures writes for a night.
+func TestCopyTellsWhatStays(t *testing.T) {
+	redis := startRedis(t, services.RedisOptions{})
+	dir := t.TempDir()
+	from, list := filepath.Join(dir, "from"), filepath.Join(dir, "erased")
+	fill(t, from)
+	s, err := openNamed(t.Context(), from, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Erase(t.Context(), "user-1")
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	to := "redis://" + redis.Addr + "?prefix=c&cap=10"
+	code, out, errs := execute(t, nil, "copy", "--from", from, "--to", to)
+	if code != 0 || !strings.Contains(out, "left out 19") || !strings.Contains(errs, "receipts of 1 erasures") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
+	if code, _, errs := execute(t, nil, "copy", "--from", from, "--to", to, "--erasures", list); code != 0 || strings.Contains(errs, "receipts") {
+		t.Errorf("%d: %s", code, errs)
+	}
+	f, err := os.Open(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got, err := store.ReadErasures(f)
+	if err != nil || len(got.Receipts) != 1 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if _, erased := got.Until("user-1"); !erased {
+		t.Error("the list does not know who was erased")
 	}
 }
 

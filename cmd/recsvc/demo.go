@@ -231,6 +231,11 @@ type answerItem struct {
 	Score float32
 }
 
+// names reports whether an item is in the answer.
+func (a *answer) names(item string) bool {
+	return slices.ContainsFunc(a.Items, func(i answerItem) bool { return i.ID == item })
+}
+
 // predict asks over REST and prints a table.
 func (d *demo) predict(ctx context.Context, base string, user int) error {
 	body, err := json.Marshal(map[string]any{"user": d.data.Users[user], "k": 10})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +48,11 @@ func (c ingestCmd) Run(ctx context.Context, m *Main) (err error) {
 		return errors.Join(err, ln.Close())
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	consumer, err := ingest.NewConsumer(opts, to)
+	counted, err := newCounted(to, metrics)
+	if err != nil {
+		return errors.Join(fmt.Errorf("register metrics: %w", err), ln.Close())
+	}
+	consumer, err := ingest.NewConsumer(opts, counted)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -62,7 +65,7 @@ func (c ingestCmd) Run(ctx context.Context, m *Main) (err error) {
 	}
 	var guests sync.WaitGroup
 	if c.Churn > 0 {
-		guests.Go(func() { comeAndGo(ctx, opts, to, c.Churn) })
+		guests.Go(func() { comeAndGo(ctx, opts, counted, c.Churn) })
 	}
 	err = consumer.Run(ctx)
 	guests.Wait()
@@ -127,80 +130,12 @@ func (c createTopicsCmd) Run(ctx context.Context, m *Main) error {
 	if err != nil {
 		return err
 	}
+	if c.Partitions < 1 || c.Replicas < 1 {
+		return errors.New("create-topics: --partitions and --replicas must be above zero")
+	}
 	if err := ingest.CreateTopics(ctx, opts, c.Partitions, c.Replicas); err != nil {
-		return err
+		return fmt.Errorf("at %s: %w", strings.Join(cfg.Kafka.Brokers, ","), err)
 	}
 	fmt.Fprintf(m.Stdout, "topics %s, %s and %s are there\n", cfg.Kafka.Topic, cfg.Kafka.DeadLetterTopic, cfg.Kafka.ItemsTopic)
 	return nil
-}
-
-type replayCmd struct {
-	fileFlag `group:"Settings"`
-	Settings Config `embed:"" group:"Settings"`
-	From     string `default:"" help:"First moment of the window, by the stamps of the records: a time in RFC 3339 or a duration ago; empty for the oldest record."`
-	To       string `default:"" help:"End of the window, itself not in it; empty for all that is there."`
-}
-
-// Run appends a window of the log to the store.
-func (c replayCmd) Run(ctx context.Context, m *Main) (err error) {
-	cfg := m.conf.Config
-	log := newLogger(&cfg.Log, m.Stderr)
-	now := time.Now()
-	from, err := ingest.ParseMoment(c.From, now)
-	if err != nil {
-		return fmt.Errorf("--from: %w", err)
-	}
-	to, err := ingest.ParseMoment(c.To, now)
-	if err != nil {
-		return fmt.Errorf("--to: %w", err)
-	}
-	opts, err := cfg.Kafka.options(log, nil)
-	if err != nil {
-		return err
-	}
-	into, err := openStore(ctx, &cfg, prometheus.NewRegistry(), log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, into.Close()) }()
-	told := now
-	got, err := ingest.Replay(ctx, opts, from, to, into, func(done, all int64) {
-		if t := time.Now(); t.Sub(told) >= time.Second {
-			told = t
-			note(m.Stderr, "%d of %d records, %.0f a second", done, all, float64(done)/t.Sub(now).Seconds())
-		}
-	})
-	fmt.Fprintf(m.Stdout, "%d records: %d events new, %d held already, %d beyond the cap%s\n",
-		got.Records, got.Accepted, got.Duplicate, got.Dropped, byReason(", bad:", got.Bad))
-	return err
-}
-
-type replayDeadLettersCmd struct {
-	fileFlag `group:"Settings"`
-	Settings Config `embed:"" group:"Settings"`
-}
-
-// Run brings back the dead letters that are good by now.
-func (replayDeadLettersCmd) Run(ctx context.Context, m *Main) error {
-	cfg := m.conf.Config
-	opts, err := cfg.Kafka.options(newLogger(&cfg.Log, m.Stderr), nil)
-	if err != nil {
-		return err
-	}
-	got, err := ingest.ReplayDeadLetters(ctx, opts)
-	fmt.Fprintf(m.Stdout, "%d dead letters: %d went back to %s%s\n", got.Letters, got.Back, cfg.Kafka.Topic, byReason(", still bad:", got.Bad))
-	return err
-}
-
-// byReason writes counts, "" if there are none.
-func byReason(head string, counts map[string]int64) string {
-	if len(counts) == 0 {
-		return ""
-	}
-	var parts []string
-	for reason, n := range counts {
-		parts = append(parts, fmt.Sprintf(" %d %s", n, reason))
-	}
-	slices.Sort(parts)
-	return head + strings.Join(parts, ",")
 }

@@ -16,7 +16,7 @@ import (
 // ingestObserver counts what happens inside ingest.
 type ingestObserver struct {
 	records, bytes      prometheus.Counter
-	events              *prometheus.CounterVec // result: accepted, duplicate, dropped
+	events              *prometheus.CounterVec // result: accepted, duplicate, dropped, erased
 	bad                 *prometheus.CounterVec // reason
 	batch, seconds, age prometheus.Histogram
 	lag                 *prometheus.GaugeVec // partition
@@ -81,7 +81,9 @@ func (o *ingestObserver) Took(b ingest.Batched) {
 	}
 	o.records.Add(float64(b.Records))
 	o.bytes.Add(float64(b.Bytes))
-	for result, n := range map[string]int{"accepted": b.Result.Accepted, "duplicate": b.Result.Duplicate, "dropped": b.Result.Dropped} {
+	for result, n := range map[string]int{
+		"accepted": b.Result.Accepted, "duplicate": b.Result.Duplicate, "dropped": b.Result.Dropped, "erased": b.Result.Erased,
+	} {
 		o.events.WithLabelValues(result).Add(float64(n))
 	}
 	for _, reason := range b.Bad {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,10 +22,10 @@ import (
 	"seqrec/internal/store"
 )
 
-// TestMain lets the tests start this very program: benchmarks run `serve` in a
-// process of its own.
+// TestMain lets the tests start this very program: benchmarks run `serve` and
+// others in processes of their own.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "ingest") {
+	if len(os.Args) > 1 && slices.Contains([]string{"serve", "ingest", "replay"}, os.Args[1]) {
 		main()
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -262,8 +263,8 @@ func TestBenches(t *testing.T) {
 		{[]string{"events", "--time=1s"}, []string{"ingest-eps"}, nil},
 		{[]string{"swap", "--swaps=3", "--every=1ms", "--history=20"}, []string{"swap-errors", "swap-p99-ratio", "swap-rss-growth"}, []string{"swap-errors"}},
 		{[]string{"kill", "--kills=2", "--events=3000"}, []string{"kill-lost", "kill-doubled"}, []string{"kill-lost", "kill-doubled"}},
-		{[]string{"stream", "--events=5000", "--users=50", "--looks=10"}, []string{"stream-eps", "visible-p99-ms"}, nil},
-		{[]string{"stream-faults", "--events=20000", "--users=100", "--rate=10000", "--kills=2", "--restarts=1"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}},
+		{[]string{"stream", "--events=5000", "--users=50", "--looks=10", "--hides=3"}, []string{"stream-eps", "visible-p99-ms", "hide-visible-ms"}, nil},
+		{[]string{"stream-faults", "--events=20000", "--users=100", "--rate=10000", "--kills=2", "--restarts=1"}, []string{"faults-lost", "faults-doubled", "faults-misordered", "cluster-lost"}, []string{"faults-lost", "faults-doubled", "faults-misordered"}},
 		{[]string{"allocs"}, []string{"allocs-predict"}, []string{"allocs-predict"}},
 		{[]string{"redis", "--users=300", "--time=1s", "--away=1s"}, []string{"redis-gib", "plan-error", "redis-predict-p50", "redis-predict-p99", "redis-away"}, []string{"redis-away"}},
 	} {

@@ -146,6 +146,11 @@ func (c counted) Append(ctx context.Context, events []event.Event) (store.Result
 	return r, c.count(err)
 }
 
+func (c counted) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
+	r, err := c.Store.AppendSent(ctx, events, sent)
+	return r, c.count(err)
+}
+
 func (c counted) Recent(ctx context.Context, user event.UserID, n int) ([]event.Event, error) {
 	events, err := c.Store.Recent(ctx, user, n)
 	return events, c.count(err)

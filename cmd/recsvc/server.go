@@ -124,7 +124,7 @@ func (s *server) open(ctx context.Context, metrics *prometheus.Registry) (err er
 	rc.Observer, rc.Log, rc.NewID = watch, s.log, rand.Text
 	var keeps recommend.Store = storage{counted}
 	if s.cfg.Kafka.enabled() {
-		if s.stream, err = openStreaming(s, metrics); err != nil {
+		if s.stream, err = openStreaming(s, counted, metrics); err != nil {
 			return err
 		}
 		keeps = produced{storage{counted}, s.stream.producer}

@@ -22,7 +22,7 @@ var _ recommend.Store = storage{}
 
 func (s storage) Append(ctx context.Context, events []event.Event) (recommend.AppendResult, error) {
 	r, err := s.Store.Append(ctx, events)
-	return recommend.AppendResult(r), translated(err)
+	return recommend.AppendResult{Accepted: r.Accepted, Duplicate: r.Duplicate, Dropped: r.Dropped}, translated(err)
 }
 
 func (s storage) History(ctx context.Context, user event.UserID, page recommend.Page) ([]event.Event, string, error) {

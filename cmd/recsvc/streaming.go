@@ -25,8 +25,8 @@ type streaming struct {
 // catchUp is how long a starting server waits for the items topic, so that its first answers hide what is hidden.
 const catchUp = 5 * time.Second
 
-// openStreaming prepares what the configuration asks for; nothing is connected yet.
-func openStreaming(s *server, metrics *prometheus.Registry) (st *streaming, err error) {
+// openStreaming prepares what the configuration asks for; nothing is connected yet. What is ingested goes to to.
+func openStreaming(s *server, to ingest.Appender, metrics *prometheus.Registry) (st *streaming, err error) {
 	watch, err := newIngestObserver(metrics, s.log)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -43,7 +43,7 @@ func openStreaming(s *server, metrics *prometheus.Registry) (st *streaming, err 
 		return nil, errors.Join(err, st.producer.Close())
 	}
 	if s.cfg.Kafka.Ingest {
-		if st.consumer, err = ingest.NewConsumer(opts, s.store); err != nil {
+		if st.consumer, err = ingest.NewConsumer(opts, to); err != nil {
 			return nil, errors.Join(err, st.producer.Close())
 		}
 	}

@@ -197,3 +197,39 @@ func TestIngestAndReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestIngestCountsErrorsOfTheStore: why the store did not take an event is a metric of the ingester too.
+func TestIngestCountsErrorsOfTheStore(t *testing.T) {
+	redis, dir := startRedis(t, services.RedisOptions{}), t.TempDir()
+	if _, err := redis.Do(t.Context(), "SET", "sr:{ann}", "garbage"); err != nil {
+		t.Fatal(err)
+	}
+	newRegistry(t, dir)
+	args := kafkaArgs(t, "--redis-addresses", redis.Addr, "--listen-probes=127.0.0.1:0", "--registry", filepath.Join(dir, "registry"))
+	r := run(t, nil, append([]string{"ingest"}, args...)...)
+	sender := run(t, nil, serveArgs(dir, args...)...)
+	events := []byte(`[{"user":"ann","item":"item-7","time":1700000000000}]`)
+	if err := call(t.Context(), "POST", "http://"+sender.Data+"/v1/events", "", events, new(struct{})); err != nil {
+		t.Fatal(err)
+	}
+	for text := ""; !strings.Contains(text, `recsvc_ingest_bad_total{reason="history-lost"} 1`) || !strings.Contains(text, `recsvc_store_errors_total{reason="corrupt"}`); {
+		resp, err := http.Get("http://" + r.Probes + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		text = string(body)
+	}
+}
+
+func TestCreateTopicsUsage(t *testing.T) {
+	for want, args := range map[string][]string{
+		"above zero":  {"create-topics", "--kafka-brokers=127.0.0.1:1", "--partitions=0"},
+		"127.0.0.1:1": {"create-topics", "--kafka-brokers=127.0.0.1:1"},
+	} {
+		if code, _, errs := execute(t, nil, args...); code != 1 || !strings.Contains(errs, want) {
+			t.Errorf("%v: %d %s, want %q", args, code, errs, want)
+		}
+	}
+}

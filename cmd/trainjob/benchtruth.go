@@ -45,7 +45,7 @@ func searchedWorld() (b *train.Behaviours, truth *features.LifelongTruth, firstA
 // worldPlan trains on both kinds of users.
 func (c *benchLifelongCmd) worldPlan(m lifelong.Config, seed uint64) train.LifelongPlan {
 	m.Length, m.Positions, m.Select = longEvents, 64, worldK
-	p := train.LifelongPlan{Model: m, Batch: 1024, Epochs: 3, EvalEvery: 100, Seed: seed}
+	p := train.LifelongPlan{Model: m, Batch: 1024, Epochs: 5, EvalEvery: 200, Seed: seed}
 	p.Slates.Seed = 1
 	if c.Epochs > 0 {
 		p.Epochs = c.Epochs

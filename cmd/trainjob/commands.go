@@ -40,22 +40,27 @@ type registryFlag struct {
 
 // open gives the registry; that of a bucket has the bucket's current version.
 func (f registryFlag) open() (*registry.Registry, error) {
-	if !bucket.Is(f.Registry) {
-		return registry.Open(f.Registry)
+	reg, mirror, err := f.mirrored()
+	if err != nil || mirror == nil {
+		return reg, err
 	}
-	ctx := context.Background()
-	b, err := bucket.Open(ctx, f.Registry)
-	if err != nil {
-		return nil, err
-	}
-	reg, mirror, err := registry.OpenMirror(b, f.RegistryCache, registry.Options{})
-	if err != nil {
-		return nil, err
-	}
-	if err := mirror.Pull(ctx); err != nil && !errors.Is(err, registry.ErrNoCurrent) {
+	if err := mirror.Pull(context.Background()); err != nil && !errors.Is(err, registry.ErrNoCurrent) {
 		return nil, err
 	}
 	return reg, nil
+}
+
+// mirrored gives the registry and, if it is in a bucket, what mirrors it; nothing is fetched yet.
+func (f registryFlag) mirrored() (*registry.Registry, *registry.Mirror, error) {
+	if !bucket.Is(f.Registry) {
+		reg, err := registry.Open(f.Registry)
+		return reg, nil, err
+	}
+	b, err := bucket.Open(context.Background(), f.Registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	return registry.OpenMirror(b, f.RegistryCache, registry.Options{})
 }
 
 // dir is the folder of the registry on this machine.

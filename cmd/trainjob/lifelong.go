@@ -53,10 +53,16 @@ func (o *lifelongOverrides) apply(p *train.LifelongPlan) {
 	set(&p.Slates.Negatives, o.SlateNegatives)
 }
 
+// lifelongRecipe is a recipe's settings.
+func lifelongRecipe(name string, seed uint64) train.LifelongPlan {
+	p := train.LifelongPlan{Model: lifelong.Config{Model: name}, Seed: seed}
+	p.Slates.MinEvents, p.Slates.Seed = 20, seed
+	return p
+}
+
 // lifelongPlan is a recipe's settings with the flags.
 func (c *trainCmd) lifelongPlan() (train.LifelongPlan, error) {
-	p := train.LifelongPlan{Model: lifelong.Config{Model: c.Recipe}, Seed: c.Seed}
-	p.Slates.MinEvents, p.Slates.Seed = 20, c.Seed
+	p := lifelongRecipe(c.Recipe, c.Seed)
 	c.Lifelong.apply(&p)
 	o := &c.Override
 	used := map[string]bool{"epochs": true, "eval-every": true, "width": true, "length": true, "heads": true, "init-std": true, "batch-size": true, "rate": true, "beta1": true, "beta2": true}

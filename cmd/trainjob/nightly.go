@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"seqrec/internal/features"
+	"seqrec/internal/seqmodel/lifelong"
 	"seqrec/internal/store"
 	"seqrec/internal/train"
 )
@@ -25,6 +27,7 @@ type nightlyCmd struct {
 	Recipe string `help:"Settings to begin with; see trainjob recipes." default:"sasrec-ce"`
 	Seed   uint64 `help:"Of weights, order, dropout and negatives." default:"1"`
 	Cold   bool   `help:"Begin with fresh weights, not with those of the current version."`
+	Second string `help:"Train a second stage for the night's version too, by this recipe: dare, twin, twin-v2, eta, sdim, sim, sim-hard or din." placeholder:"RECIPE"`
 
 	JudgeShare   float64  `help:"The share of events, by time the last, that the model is judged on; as many before them choose the epoch." default:"0.05"`
 	MinItemCount int      `help:"Leave out items with fewer events." default:"5"`
@@ -36,6 +39,7 @@ type nightlyCmd struct {
 	Hold        bool    `help:"Publish, but leave the current version."`
 	MaxDrop     float64 `help:"Gate: the share of the current version's NDCG@10 that may be lost beyond doubt." default:"0.02"`
 	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10." default:"0"`
+	MinCases    int     `help:"Gate: the fewest test cases on which a current version may be replaced." default:"100"`
 	NoBaselines bool    `help:"Judge without popularity, last transition and VMIS-kNN beside the model."`
 	Workers     int     `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
 
@@ -47,7 +51,7 @@ type nightlyCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*nightlyCmd) Help() string {
-	return `Gathers the events of all sources, leaves out those of erased users, begins with the weights of the current version (item vectors by item id, new items fresh), trains, judges on the last part of the time beside popularity, last transition, VMIS-kNN and the current version, and publishes. If the gate lets it, the version becomes current. A second stage of the current version is not trained anew: the night says so, and the gate weighs what is lost.
+	return `Gathers the events of all sources, leaves out those of erased users, begins with the weights of the current version (item vectors by item id, new items fresh), trains, judges on the last part of the time beside popularity, last transition, VMIS-kNN and the current version, and publishes. If the gate lets it, the version becomes current. With --second, a second stage is then trained on the same events, judged against the first alone, and published with it as one more version. Without it, a second stage of the current version is not trained anew: the night says so, and the gate weighs what is lost.
 
 After an interruption, kill -9 included, the same command goes on where it ended, to the very same weights. Two nights on one registry never run at once.
 
@@ -117,7 +121,7 @@ func (c *nightlyCmd) Run(a *app) (err error) {
 		opt.Erasures = append(opt.Erasures, list)
 	}
 	shown := newDisplay(a.err)
-	opt.Progress, opt.Say = shown.event, shown.say
+	opt.Progress, opt.Say, opt.SecondProgress = shown.event, shown.say, shown.slates
 	s, err := train.Nightly(a.ctx, plan, opt)
 	shown.close()
 	if errors.Is(err, train.ErrInterrupted) {
@@ -137,12 +141,35 @@ func (c *nightlyCmd) options(a *app) (train.NightlyOptions, error) {
 	if err != nil {
 		return train.NightlyOptions{}, err
 	}
+	night.Gate.MinCases = c.MinCases
+	if err := night.Gate.Validate(); err != nil {
+		return train.NightlyOptions{}, fmt.Errorf("%w: %w", errUsage, err)
+	}
 	night.Suit, night.Work, night.Every = c.suit, c.work(), c.CheckpointEvery
+	second, err := c.second()
+	if err != nil {
+		return train.NightlyOptions{}, err
+	}
 	return train.NightlyOptions{
-		NightOptions: night, Cold: c.Cold, MaxAge: c.MaxAge,
+		NightOptions: night, Second: second, Cold: c.Cold, MaxAge: c.MaxAge,
 		Read: features.ReadOptions{MinRating: c.MinRating, Kinds: c.Kinds},
 	}, nil
 }
+
+// second are the settings of a second stage, nil when none is asked for.
+func (c *nightlyCmd) second() (*train.LifelongPlan, error) {
+	if c.Second == "" {
+		return nil, nil
+	}
+	if !isLifelong(c.Second) {
+		return nil, fmt.Errorf("%w: --second is %q, want one of %s", errUsage, c.Second, strings.Join(lifelong.Kinds(), ", "))
+	}
+	plan := lifelongRecipe(c.Second, c.Seed)
+	return &plan, nil
+}
+
+// erasuresTimeout bounds the reading of a list from a service, which may be long.
+const erasuresTimeout = 5 * time.Minute
 
 // erasures reads a list from a file or from a running service.
 func (c *nightlyCmd) erasures(a *app, name string) (*store.ErasureList, error) {
@@ -154,7 +181,9 @@ func (c *nightlyCmd) erasures(a *app, name string) (*store.ErasureList, error) {
 		defer f.Close() //nolint:errcheck // read only
 		return store.ReadErasures(f)
 	}
-	req, err := http.NewRequestWithContext(a.ctx, http.MethodGet, name, nil)
+	ctx, cancel := context.WithTimeout(a.ctx, erasuresTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, name, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read erasures: %w", err)
 	}

@@ -19,11 +19,10 @@ import (
 
 	"seqrec/internal/event"
 	"seqrec/internal/features"
-	"seqrec/internal/ingest"
 	"seqrec/internal/registry"
-	"seqrec/internal/services"
 	"seqrec/internal/store"
 	"seqrec/internal/store/pebblestore"
+	"seqrec/internal/train"
 )
 
 // log is a world of timed events that ends at share of its time.
@@ -83,6 +82,10 @@ func TestNights(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(src, "items.csv"), []byte("item_id,title\nitem-1,One\nitem-2,Two\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	fetched := filepath.Join(reg, ".night", train.FetchedFolder) // as a killed night leaves it
+	if err := errors.Join(os.Mkdir(fetched, 0o755), os.WriteFile(filepath.Join(fetched, "0-a.ndjson"), []byte("secret"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.5")...)
 	second := o.last(t)
 	gathered := second["gathered"].(map[string]any)
@@ -104,6 +107,62 @@ func TestNights(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(reg, ".night", "*"))
 	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "night.lock" {
 		t.Errorf("the working folder holds %v, %v", left, err)
+	}
+}
+
+// A night with a second stage publishes one version more, which holds both; the next night says that it would lose the
+// second, or trains it anew.
+func TestNightWithSecondStage(t *testing.T) {
+	src, reg := t.TempDir(), t.TempDir()
+	data, _ := features.World(5, features.WorldOptions{Users: 150, Items: 100, MinLength: 24, MaxLength: 40})
+	var events []event.Event
+	for u, user := range data.Users {
+		items, at := data.User(u)
+		for i, item := range items {
+			events = append(events, event.Event{User: event.UserID(user), Item: event.ItemID(data.Vocab.ID(item)), Time: at[i]})
+		}
+	}
+	writeLog(t, src, "a.ndjson", events)
+	night := must(t, nightArgs(reg, "--source", src, "--second", "dare")...).last(t)
+	second, ok := night["second_stage"].(map[string]any)
+	if !ok || second["first_stage"] != night["version"] || second["version"] == night["version"] || second["auc"].(float64) < 0.4 {
+		t.Fatalf("the night: %v", night)
+	}
+	r, err := registry.Open(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := r.Load(second["version"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Manifest.Reranker == nil || v.Manifest.Night != night["night"] || v.Size(registry.RerankerFile) == 0 {
+		t.Errorf("the version of both stages: %+v", v.Manifest)
+	}
+	if current := strings.TrimSpace(readFile(t, filepath.Join(reg, "current"))); second["promoted"] == true && current != second["version"] {
+		t.Errorf("%s is current, want %s", current, second["version"])
+	}
+	if err := r.Promote(v.Manifest.Version); err != nil {
+		t.Fatal(err)
+	}
+	if o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.9")...); !strings.Contains(o.errors, "has a second stage (dare), this one has none") {
+		t.Errorf("a night without a second stage says nothing of it:\n%s", o.errors)
+	}
+}
+
+// A night whose source has all but dried up has nothing to show that its model is as good: the current version stays.
+func TestNightWithoutItsSource(t *testing.T) {
+	src, dry, reg := t.TempDir(), t.TempDir(), t.TempDir()
+	events := worldLog(t, 1)
+	writeLog(t, src, "a.ndjson", events)
+	writeLog(t, dry, "a.ndjson", events[:90])
+	first := must(t, nightArgs(reg, "--source", src)...).last(t)
+	o := trainjob(t, nightArgs(reg, "--source", dry)...)
+	if o.code != exitRefused || !strings.Contains(o.errors, "test cases cannot show") {
+		t.Errorf("exit code %d:\n%s", o.code, o.errors)
+	}
+	if current := readFile(t, filepath.Join(reg, "current")); strings.TrimSpace(current) != first["version"] {
+		t.Errorf("%s is current, want %s", current, first["version"])
 	}
 }
 
@@ -293,76 +352,6 @@ func TestErasedUsersAreNotLearnedFrom(t *testing.T) {
 	}
 }
 
-// TestSharedSources gathers the same events from a real Redis and from a real Kafka, in whole and in windows.
-func TestSharedSources(t *testing.T) {
-	events := worldLog(t, 1)
-	dir := t.TempDir()
-	r, err := services.StartRedis(t.Context(), dir, "redis", services.RedisOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Kill() //nolint:errcheck // it dies with the test at the latest
-	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Kill() //nolint:errcheck // the same
-	fillShared(t, "redis://"+r.Addr+"/0?prefix=night", k.Addresses, events)
-
-	a := &app{ctx: t.Context(), out: io.Discard, err: io.Discard}
-	for place, want := range map[string]int{
-		"redis://" + r.Addr + "/0?prefix=night":               len(events),
-		"kafka://" + k.Addresses[0] + "/interactions":         len(events),
-		"kafka://" + k.Addresses[0] + "/interactions?from=1h": len(events),
-		"kafka://" + k.Addresses[0] + "/interactions?to=1h":   0,
-	} {
-		source, erased, closed, err := (&nightlyCmd{}).sourceOf(a, place)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g, err := features.NewGatherer(features.ReadOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := source.Gather(t.Context(), g); err != nil {
-			t.Fatalf("%s: %v", place, err)
-		}
-		got := 0
-		if d, _, err := g.Dataset(nil); err == nil {
-			got = d.Len()
-		} else if want > 0 {
-			t.Fatalf("%s: %v", place, err)
-		}
-		if got != want || strings.Contains(source.Name(), "?") || (erased != nil) != strings.HasPrefix(place, "redis") {
-			t.Errorf("%s gave %d events, want %d; erasures %v", source.Name(), got, want, erased)
-		}
-		if err := closed(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// fillShared stores events in a Redis and sends them to a Kafka.
-func fillShared(t *testing.T, redis string, brokers []string, events []event.Event) {
-	t.Helper()
-	s, err := openRedis(t.Context(), redis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.Append(t.Context(), events)
-	opts := ingest.Options{Brokers: brokers, Topic: "interactions", DeadLetterTopic: "dead", ItemsTopic: "items", Group: "night"}
-	if err := errors.Join(err, s.Close(), ingest.CreateTopics(t.Context(), opts, 3, 1)); err != nil {
-		t.Fatal(err)
-	}
-	p, err := ingest.NewProducer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(p.Produce(t.Context(), events), p.Close()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestNightUsage(t *testing.T) {
 	src, empty := t.TempDir(), t.TempDir()
 	writeLog(t, src, "a.ndjson", worldLog(t, 1))
@@ -381,6 +370,9 @@ func TestNightUsage(t *testing.T) {
 		{"a Redis with a setting that is none", []string{"--source", "redis://127.0.0.1:1/0?prefux=a"}, exitUsage, "prefux"},
 		{"no Redis there", []string{"--source", "redis://127.0.0.1:1/0"}, exitFailed, "127.0.0.1:1"},
 		{"a log with a window that is none", []string{"--source", "kafka://127.0.0.1:1/t?from=yesterday&tpyo=1"}, exitUsage, "tpyo"},
+		{"a log without a topic", []string{"--source", "kafka://127.0.0.1:1"}, exitUsage, "topic"},
+		{"a second stage that is none", []string{"--source", src, "--second", "sasrec-ce"}, exitUsage, "want one of dare"},
+		{"fewer cases than none", []string{"--source", src, "--min-cases", "-1"}, exitUsage, "min-cases"},
 		{"no such folder", []string{"--source", "/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},
 		{"nothing in it", []string{"--source", empty}, exitFailed, "no file of events"},
 		{"no such store", []string{"--source", "pebble:/nowhere/at/all"}, exitFailed, "/nowhere/at/all"},
@@ -409,6 +401,30 @@ func TestNightsInBucket(t *testing.T) {
 	}
 	if o := must(t, "validate", "current", "--registry", place, "--registry-cache", t.TempDir()); !strings.Contains(o.out, second["version"].(string)) {
 		t.Errorf("a third machine finds %s", o.out)
+	}
+	// Any machine lists, promotes and rolls back what the bucket holds.
+	elsewhere := func(args ...string) string {
+		t.Helper()
+		return must(t, append(args, "--registry", place, "--registry-cache", t.TempDir())...).out
+	}
+	was, is := first["version"].(string), second["version"].(string)
+	for _, step := range []struct {
+		args    []string
+		current string
+	}{
+		{[]string{"rollback"}, was}, {[]string{"promote", "latest"}, is}, {[]string{"promote", was}, was}, {[]string{"rollback"}, is},
+	} {
+		if out := elsewhere(step.args...); strings.TrimSpace(out) != step.current {
+			t.Errorf("%v says %s, want %s", step.args, out, step.current)
+		}
+		lines := strings.Split(elsewhere("list"), "\n")
+		i := slices.IndexFunc(lines, func(l string) bool { return strings.HasSuffix(l, " current") })
+		if len(lines) != 4 || i < 0 || !strings.HasPrefix(lines[i], step.current) { // heading, two versions, end
+			t.Errorf("after %v: %q, want %s to be current", step.args, lines, step.current)
+		}
+	}
+	if out := elsewhere("list", "--json"); !strings.Contains(out, `"current":true`) || strings.Count(out, "\n") != 2 {
+		t.Errorf("list --json: %s", out)
 	}
 }
 

@@ -118,11 +118,7 @@ type recipesCmd struct {
 // Run implements runner.
 func (c *recipesCmd) Run(a *app) error {
 	if isLifelong(c.Name) {
-		p, err := (&trainCmd{Recipe: c.Name, Seed: 1}).lifelongPlan()
-		if err != nil {
-			return err
-		}
-		return writeSettings(a, p.WithDefaults())
+		return writeSettings(a, lifelongRecipe(c.Name, 1).WithDefaults())
 	}
 	if c.Name != "" {
 		r, err := findRecipe(c.Name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"path"
@@ -38,15 +39,14 @@ func (c *nightlyCmd) sourceOf(a *app, name string) (source train.Source, erased 
 			return nil, nil, nothing, err
 		}
 		erased, err := store.ListErasures(a.ctx, s)
-		return storeSource{name, s}, erased, s.Close, err
+		return storeSource{name, s, a.say}, erased, s.Close, err
 	case redisstore.IsURL(name):
-		s, err := openRedis(a.ctx, name)
+		s, shown, err := openRedis(a.ctx, name)
 		if err != nil {
 			return nil, nil, nothing, err
 		}
 		erased, err := store.ListErasures(a.ctx, s)
-		shown, _, _ := strings.Cut(name[strings.LastIndex(name, "@")+1:], "?") // what comes before and after may be secret
-		return storeSource{"redis " + strings.TrimPrefix(shown, scheme+"://"), s}, erased, s.Close, err
+		return storeSource{shown, s, a.say}, erased, s.Close, err
 	case scheme == "kafka":
 		s, err := c.openLog(a, name, time.Now())
 		return s, nil, nothing, err
@@ -69,27 +69,30 @@ func openPebble(dir string) (*pebblestore.Store, error) {
 	return s, err
 }
 
-// openRedis opens a shared store and asks whether it is there.
-func openRedis(ctx context.Context, name string) (*redisstore.Store, error) {
+// openRedis opens a shared store and asks whether it is there. shown names it without secrets, and no other store.
+func openRedis(ctx context.Context, name string) (s *redisstore.Store, shown string, err error) {
 	opts, err := redisstore.ParseURL(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w: source: %w", errUsage, err)
+		return nil, "", fmt.Errorf("%w: source: %w", errUsage, err)
+	}
+	shown = fmt.Sprintf("redis %s/%d", strings.Join(opts.Addrs, ","), opts.DB)
+	if opts.Prefix != "" {
+		shown += " prefix " + opts.Prefix
 	}
 	redisstore.LogTo(slog.New(slog.DiscardHandler)) // its client would write to our standard error
-	s, err := redisstore.Open(ctx, opts)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+	if s, err = redisstore.Open(ctx, opts); err != nil {
+		return nil, "", fmt.Errorf("open store: %w", err)
 	}
 	if err := s.Ping(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
+		return nil, "", errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
-	return s, nil
+	return s, shown, nil
 }
 
 // histories is what a night reads of a store.
 type histories interface {
 	Users(ctx context.Context, fn func(event.UserID) error) error
-	History(ctx context.Context, user event.UserID, page store.Page) ([]event.Event, string, error)
+	Recent(ctx context.Context, user event.UserID, n int) ([]event.Event, error)
 	AllItems(ctx context.Context, fn func(store.Item) error) error
 }
 
@@ -97,30 +100,32 @@ type histories interface {
 type storeSource struct {
 	name  string
 	store histories
+	say   func(string, ...any)
 }
 
 // Name implements train.Source.
 func (s storeSource) Name() string { return s.name }
 
-// Gather implements train.Source.
+// Gather implements train.Source. A history that cannot be read keeps nobody else's from being learned.
 func (s storeSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
+	lost, why := 0, error(nil)
 	err := s.store.Users(ctx, func(user event.UserID) error {
-		for page := (store.Page{Limit: store.MaxPage}); ; {
-			events, next, err := s.store.History(ctx, user, page)
-			if err != nil {
-				return err
-			}
-			for _, e := range events {
-				to.Event(e)
-			}
-			if next == "" {
-				return nil
-			}
-			page.Before = next
+		events, err := s.store.Recent(ctx, user, math.MaxInt32)
+		ofUser := errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNewerFormat)
+		if ofUser && !errors.Is(err, store.ErrForeign) {
+			lost, why = lost+1, err
+			return nil
 		}
+		for _, e := range events {
+			to.Event(e)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if lost > 0 {
+		s.say("%s: %d histories cannot be read and are left out: %v", s.name, lost, why)
 	}
 	var items []features.Item
 	err = s.store.AllItems(ctx, func(item store.Item) error {
@@ -145,7 +150,7 @@ func (s logSource) Name() string { return s.name }
 // Gather implements train.Source.
 func (s logSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
 	into := &gathering{to: to}
-	read, err := ingest.Replay(ctx, s.opts, s.from, s.to, into, nil)
+	read, err := ingest.Replay(ctx, s.opts, ingest.Window{From: s.from, To: s.to}, into, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +166,8 @@ type gathering struct {
 	to *features.Gatherer
 }
 
-// Append implements ingest.Appender.
-func (g *gathering) Append(_ context.Context, events []event.Event) (store.Result, error) {
+// AppendSent implements ingest.Appender. Who was erased is left out when all is gathered.
+func (g *gathering) AppendSent(_ context.Context, events []event.Event, _ []int64) (store.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range events {
@@ -179,7 +184,7 @@ func (g *gathering) Append(_ context.Context, events []event.Event) (store.Resul
 func (c *nightlyCmd) openLog(a *app, name string, now time.Time) (logSource, error) {
 	place, query, _ := strings.Cut(strings.TrimPrefix(name, "kafka://"), "?")
 	brokers, topic, _ := strings.Cut(place, "/")
-	s := logSource{opts: ingest.Options{Brokers: strings.Split(brokers, ","), Topic: cmp.Or(topic, "interactions")}, say: a.say}
+	s := logSource{opts: ingest.Options{Brokers: strings.Split(brokers, ","), Topic: topic}, say: a.say}
 	settings, err := url.ParseQuery(query)
 	if err != nil {
 		return s, fmt.Errorf("%w: source kafka://%s: %w", errUsage, place, err)
@@ -226,9 +231,14 @@ type fileSource struct {
 	say  func(string, ...any)
 }
 
-// Name implements train.Source.
+// Name implements train.Source. Of the parameters, which may be secret, it holds the one that makes another bucket.
 func (s fileSource) Name() string {
-	name, _, _ := strings.Cut(s.name, "?") // parameters may be secret
+	name, query, _ := strings.Cut(s.name, "?")
+	if settings, err := url.ParseQuery(query); err == nil {
+		if at, err := url.Parse(settings.Get("endpoint")); err == nil && at.Host != "" {
+			name += " at " + at.Host
+		}
+	}
 	return name
 }
 
@@ -250,11 +260,14 @@ func (s fileSource) Gather(ctx context.Context, to *features.Gatherer) ([]featur
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%s holds no file of events (.parquet, .ndjson, .jsonl, .csv; plain, .gz or .zst)", b.Name())
 	}
-	dir, err := os.MkdirTemp(s.work, "fetched-*")
-	if err != nil {
+	dir := filepath.Join(s.work, train.FetchedFolder)
+	if err := os.RemoveAll(dir); err != nil { // a killed night leaves it
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // swept with the working folder
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // cleared with the working folder
 	var items []features.Item
 	for i, name := range names {
 		file := filepath.Join(dir, fmt.Sprint(i, "-", path.Base(name)))

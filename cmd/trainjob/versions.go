@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -43,11 +45,11 @@ type promoteCmd struct {
 
 // Run implements runner.
 func (c *promoteCmd) Run(a *app) error {
-	reg, err := c.open()
+	reg, mirror, err := c.mirrored()
 	if err != nil {
 		return err
 	}
-	version, err := reg.Resolve(c.Model)
+	version, err := c.resolve(reg, mirror)
 	if err != nil {
 		return err
 	}
@@ -58,16 +60,26 @@ func (c *promoteCmd) Run(a *app) error {
 	return err
 }
 
+// resolve finds the version that is meant. That of a bucket is in the folder then, and the folder knows what is current;
+// a current that is broken is what promoting another mends.
+func (c *promoteCmd) resolve(reg *registry.Registry, mirror *registry.Mirror) (string, error) {
+	if mirror == nil {
+		return reg.Resolve(c.Model)
+	}
+	ctx := context.Background()
+	var fault *registry.Fault
+	if err := mirror.Pull(ctx); err != nil && !errors.As(err, &fault) {
+		return "", err
+	}
+	return mirror.Resolve(ctx, c.Model)
+}
+
 // rollbackCmd goes back to the version before.
 type rollbackCmd struct{ registryFlag }
 
 // Run implements runner.
 func (c *rollbackCmd) Run(a *app) error {
-	reg, err := c.open()
-	if err != nil {
-		return err
-	}
-	version, err := reg.Rollback()
+	version, err := c.rollback()
 	if err != nil {
 		return err
 	}
@@ -75,10 +87,38 @@ func (c *rollbackCmd) Run(a *app) error {
 	return err
 }
 
+// rollback rolls back; in a bucket along the promotions of all machines.
+func (c *rollbackCmd) rollback() (string, error) {
+	reg, mirror, err := c.mirrored()
+	if err != nil {
+		return "", err
+	}
+	if mirror == nil {
+		return reg.Rollback()
+	}
+	ctx := context.Background()
+	if err := mirror.Pull(ctx); err != nil {
+		return "", err
+	}
+	return mirror.Rollback(ctx)
+}
+
 // listCmd lists versions.
 type listCmd struct {
 	registryFlag
 	JSON bool `name:"json" help:"One JSON object a line."`
+}
+
+// versions lists those of the folder or of the bucket.
+func (c *listCmd) versions() ([]registry.Info, error) {
+	reg, mirror, err := c.mirrored()
+	if err != nil {
+		return nil, err
+	}
+	if mirror == nil {
+		return published(reg)
+	}
+	return mirror.List(context.Background())
 }
 
 // published lists the versions. To somebody who names a folder that is not there, an empty list would be a wrong answer.
@@ -100,11 +140,7 @@ type listed struct {
 
 // Run implements runner.
 func (c *listCmd) Run(a *app) error {
-	reg, err := c.open()
-	if err != nil {
-		return err
-	}
-	infos, err := published(reg)
+	infos, err := c.versions()
 	if err != nil {
 		return err
 	}

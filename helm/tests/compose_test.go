@@ -43,7 +43,11 @@ func TestCompose(t *testing.T) {
 	if out, err := run(trainjob, append(p.Services["train"].Command, "--help")...); err != nil {
 		t.Errorf("trainjob %v: %v: %s", p.Services["train"].Command, err, out)
 	}
-	for _, name := range []string{"recsvc", "train"} {
+	topics := p.Services["topics"]
+	if out, err := run(recsvc, append(topics.Command, "--help")...); err != nil || !slices.Contains(topics.Command, target) {
+		t.Errorf("recsvc %v: %v: %s", topics.Command, err, out)
+	}
+	for _, name := range []string{"recsvc", "train", "topics"} {
 		if s := p.Services[name]; !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) {
 			t.Errorf("%s may write its root or has capabilities", name)
 		}

@@ -56,7 +56,9 @@ func queries(t *testing.T) []query {
 func declared(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	for _, file := range []string{"../../internal/httpapi/metrics.go", "../../cmd/recsvc/metrics.go"} {
+	for file, prefix := range map[string]string{
+		"../../internal/httpapi/metrics.go": "recsvc_", "../../cmd/recsvc/metrics.go": "recsvc_", "../../cmd/recsvc/ingestmetrics.go": "recsvc_ingest_",
+	} {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -65,7 +67,7 @@ func declared(t *testing.T) map[string]bool {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 				if s, err := strconv.Unquote(lit.Value); err == nil && metric.MatchString(s) {
-					names["recsvc_"+s] = true
+					names[prefix+s] = true
 				}
 			}
 			return true

@@ -23,11 +23,14 @@ type Searcher struct {
 
 	bias   []float32     // by slot: the largest bias of its events, NaN if none can be found
 	second []float32     // by slot: the largest of the others
+	count  []int32       // by slot: how many events it has
 	best   []int32       // by slot: the newest event with the largest bias
 	names  []int32       // by slot: how many events came after that
 	behind []float32     // by event: its bias less that of its slot, NaN if it cannot be found
 	reach  int           // how many slots a query is likely to need
 	more   []kernel.Rank // a query's events that are not the best of their slots
+	lists  []kernel.Rank // events of crowded slots, named like slots, the least behind first
+	listAt [][2]int32    // by slot: where its list lies in lists; {0, 0} for not made yet
 
 	top   kernel.TopK // of events, named like slots
 	found []kernel.Scored
@@ -84,7 +87,8 @@ func (s *Searcher) begin() {
 func (s *Searcher) prepare(h *History, bias []float32) {
 	checkBias(h, bias)
 	s.bias, s.second = resize(s.bias, h.Items()), resize(s.second, h.Items())
-	s.best, s.names = resize(s.best, h.Items()), resize(s.names, h.Items())
+	s.best, s.names, s.count = resize(s.best, h.Items()), resize(s.names, h.Items()), resize(s.count, h.Items())
+	clear(s.count)
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for slot := range s.bias {
 		s.bias[slot], s.second[slot], s.best[slot] = -inf, -inf, -1
@@ -93,12 +97,15 @@ func (s *Searcher) prepare(h *History, bias []float32) {
 		if slot < 0 {
 			continue
 		}
+		s.count[slot]++
 		if b := biasOf(bias, int32(event)); b >= s.bias[slot] {
 			s.second[slot], s.bias[slot], s.best[slot] = s.bias[slot], b, int32(event)
 		} else if b > s.second[slot] {
 			s.second[slot] = b
 		}
 	}
+	s.lists, s.listAt = s.lists[:0], resize(s.listAt, h.Items())
+	clear(s.listAt)
 	s.behind = resize(s.behind, h.Events())
 	for event, slot := range h.slotOf {
 		s.behind[event] = 0
@@ -180,17 +187,61 @@ func (s *Searcher) walk(h *History, found kernel.Scored, bar float32, k int) flo
 	if found.Score+(s.second[slot]-s.bias[slot]) < bar {
 		return bar
 	}
+	if at := s.listAt[slot]; at[1] > 0 {
+		return s.walkList(s.lists[at[0]:at[1]], found, bar, k)
+	}
+	if s.count[slot] > crowded {
+		return s.walkList(s.list(h, slot), found, bar, k)
+	}
 	for event := h.newest[slot]; event >= 0; event = h.previous[event] {
-		score := found.Score + s.behind[event]
-		if !(score >= bar) || event == s.best[slot] {
-			continue
+		if score := found.Score + s.behind[event]; score >= bar && event != s.best[slot] {
+			bar = s.take(kernel.Scored{Item: last - event, Score: score}, bar, k)
 		}
-		s.more = append(s.more, kernel.Scored{Item: last - event, Score: score}.Rank())
-		if len(s.more) >= 4*k {
-			slices.Sort(s.more)
-			s.more = append(s.more[:0], s.more[len(s.more)-k:]...)
-			bar = s.more[0].Scored().Score
+	}
+	return bar
+}
+
+// crowded is how many events a slot has for which a list in order is worth making:
+// the queries of a search meet the same slots again and again.
+const crowded = 8
+
+// list makes the list of a crowded slot: its events that can be found, except the
+// best, each scored by how far it is behind that.
+func (s *Searcher) list(h *History, slot int32) []kernel.Rank {
+	first, last := len(s.lists), int32(h.Events()-1)
+	for event := h.newest[slot]; event >= 0; event = h.previous[event] {
+		if b := s.behind[event]; b == b && event != s.best[slot] {
+			s.lists = append(s.lists, kernel.Scored{Item: last - event, Score: b}.Rank())
 		}
+	}
+	made := s.lists[first:]
+	slices.Sort(made)
+	slices.Reverse(made)
+	s.listAt[slot] = [2]int32{int32(first), int32(len(s.lists))}
+	return made
+}
+
+// walkList is walk on a list in order, which ends at the first event below the bar.
+func (s *Searcher) walkList(list []kernel.Rank, found kernel.Scored, bar float32, k int) float32 {
+	for _, rank := range list {
+		e := rank.Scored()
+		score := found.Score + e.Score
+		if !(score >= bar) {
+			break
+		}
+		bar = s.take(kernel.Scored{Item: e.Item, Score: score}, bar, k)
+	}
+	return bar
+}
+
+// take adds an event to s.more, of which it keeps the best when there are many, and
+// returns the bar for the next.
+func (s *Searcher) take(e kernel.Scored, bar float32, k int) float32 {
+	s.more = append(s.more, e.Rank())
+	if len(s.more) >= 4*k {
+		slices.Sort(s.more)
+		s.more = append(s.more[:0], s.more[len(s.more)-k:]...)
+		bar = s.more[0].Scored().Score
 	}
 	return bar
 }

@@ -298,7 +298,8 @@ func goodBodies() []string {
 		`{}`, `{"user":"ann"}`, ` { "user" : "ann" , "k" : 1000 } `, `{"user":"\u0061nn","model":"current"}`,
 		`{"history":[]}`, `{"history":[{"item":"1"},{"item":"2","kind":"buy"}]}`,
 		`{"history":[{"item":"1","time":0},{"item":"2","time":"2001-01-01T00:00:00+02:00"}],"include_seen":true,"strict":false}`,
-		`{"user":"ünï","events":[{"item":"1","time":1}],"candidates":["1"],"exclude":[]}`, longBody(200),
+		`{"user":"ünï","events":[{"item":"1","time":1}],"candidates":["1"],"exclude":[]}`,
+		`{"user":"ann","rerank":false,"explain":true}`, `{"rerank":true,"explain":false}`, longBody(200),
 	}
 }
 

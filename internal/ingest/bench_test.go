@@ -13,7 +13,7 @@ import (
 // discard is an Appender that measures nothing but what comes before it.
 type discard struct{}
 
-func (discard) Append(_ context.Context, events []event.Event) (store.Result, error) {
+func (discard) AppendSent(_ context.Context, events []event.Event, _ []int64) (store.Result, error) {
 	return store.Result{Accepted: len(events)}, nil
 }
 

@@ -14,9 +14,10 @@ import (
 	"seqrec/internal/store"
 )
 
-// Appender keeps events; a store.Store does. Appending an event again must change nothing.
+// Appender keeps events; a store.Store does. Appending an event again must change nothing. sent has, for each event, when
+// it was given to the log, in Unix milliseconds: those of users erased since then are not to be kept.
 type Appender interface {
-	Append(ctx context.Context, events []event.Event) (store.Result, error)
+	AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error)
 }
 
 // Consumer reads the events of a topic as a member of a consumer group and appends them to a store.
@@ -103,9 +104,14 @@ func (c *Consumer) begin(gen *kafka.Generation, loops *sync.WaitGroup) {
 			p.follow(ctx)
 		})
 	}
-	loops.Add(1)
+	loops.Add(2)
 	gen.Start(func(ctx context.Context) {
 		defer loops.Done()
 		commits.run(ctx, &partitions)
+	})
+	gen.Start(func(ctx context.Context) { // the next generation begins when this has returned
+		defer loops.Done()
+		<-ctx.Done()
+		c.opts.Observer.Assigned(nil)
 	})
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"seqrec/internal/event"
+	"seqrec/internal/services"
 	"seqrec/internal/store"
 	"seqrec/internal/store/pebblestore"
 )
@@ -142,9 +144,9 @@ func sum(lag map[int]int64) (all int64) {
 // slow makes an appender take a moment, so that a group has something to do while it changes hands.
 type slow struct{ Appender }
 
-func (s slow) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (s slow) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	pause(ctx, 2*time.Millisecond)
-	return s.Appender.Append(ctx, events)
+	return s.Appender.AppendSent(ctx, events, sent)
 }
 
 // away fails so many times before it lets an append through.
@@ -152,17 +154,25 @@ type away struct {
 	Appender
 	mu    sync.Mutex
 	times int
+	err   error
 }
 
-func (a *away) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+// back lets appends through from now on.
+func (a *away) back() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.times = 0
+}
+
+func (a *away) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	a.mu.Lock()
 	a.times--
 	gone := a.times >= 0
 	a.mu.Unlock()
 	if gone {
-		return store.Result{}, fmt.Errorf("nobody is there")
+		return store.Result{}, cmp.Or(a.err, store.ErrUnavailable)
 	}
-	return a.Appender.Append(ctx, events)
+	return a.Appender.AppendSent(ctx, events, sent)
 }
 
 // TestStoreAway: a store that fails is asked again and again; nothing is skipped and nothing committed meanwhile.
@@ -185,6 +195,57 @@ func TestStoreAway(t *testing.T) {
 	w.wait(t, "all records", func() bool { return w.records >= len(events) })
 	stop()
 	compare(t, s, events)
+}
+
+// TestLagWhileStuck: the lag tells what waits behind a batch that does not get in, and grows with it.
+func TestLagWhileStuck(t *testing.T) {
+	opts := options(t, 1)
+	produce(t, opts, someEvents(20, 3))
+	w, gone := newWatcher(), &away{Appender: openStore(t, t.TempDir()), times: 1 << 30}
+	opts.Observer = w
+	stop := consume(t, opts, gone)
+	w.wait(t, "a lag", func() bool { return w.lag[0] == 20 })
+	produce(t, opts, someEvents(7, 3))
+	w.wait(t, "more of it", func() bool { return w.lag[0] == 27 })
+	gone.back()
+	w.wait(t, "an end of it", func() bool { return w.lag[0] == 0 && w.records == 27 })
+	stop()
+}
+
+// TestBrokerAway: whoever asks hears that a consumer is no member of its group any more, and that it is one again.
+func TestBrokerAway(t *testing.T) {
+	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := newWatcher()
+	opts := Options{
+		Brokers: k.Addresses, Topic: "events", Group: "g", Session: 1500 * time.Millisecond, Drain: time.Second, Retry: 10 * time.Millisecond, Observer: w,
+	}
+	for i := 1; ; i++ {
+		if err = CreateTopics(t.Context(), opts, 1, 1); err == nil {
+			break
+		}
+		if i == tries {
+			t.Fatal(err)
+		}
+	}
+	consume(t, opts, openStore(t, t.TempDir()))
+	member := func() bool { n := len(w.assigned); return n > 0 && w.assigned[n-1] != nil }
+	w.wait(t, "a membership", member)
+	if err := k.Brokers[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(t, "an end of it", func() bool { return !member() })
+	if err := k.Brokers[0].Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(t, "another", member)
 }
 
 // TestDrain: a batch that is being appended when the end comes is finished and committed.
@@ -227,7 +288,7 @@ type gate struct {
 	entered, open chan struct{}
 }
 
-func (g *gate) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (g *gate) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	select {
 	case g.entered <- struct{}{}:
 	default:
@@ -237,7 +298,7 @@ func (g *gate) Append(ctx context.Context, events []event.Event) (store.Result, 
 	case <-ctx.Done():
 		return store.Result{}, ctx.Err()
 	}
-	return g.Appender.Append(ctx, events)
+	return g.Appender.AppendSent(ctx, events, sent)
 }
 
 // childVariable tells the test binary to be a consumer: broker, topic and store folder.

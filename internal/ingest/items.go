@@ -167,7 +167,7 @@ func (c *changes) read(records []record, bad func(*record, error)) {
 	}
 }
 
-// decodeItem reads a record of the items topic.
+// decodeItem reads a record of the items topic. A change without error is one that every store can take.
 func decodeItem(r *record) (ItemChange, error) {
 	id := string(r.key)
 	if d := event.CheckID(id); d != "" {
@@ -189,6 +189,9 @@ func decodeItem(r *record) (ItemChange, error) {
 	}
 	if item.Updated.IsZero() {
 		item.Updated = r.time.UTC()
+	}
+	if _, err := store.EncodeItem(item, item.Updated); err != nil { // what no store takes must not hold the others up
+		return ItemChange{}, err
 	}
 	change.Item = &item
 	return change, nil

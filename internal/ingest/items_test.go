@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +46,9 @@ func (s *shelf) Apply(_ context.Context, changes []ItemChange) error {
 			delete(s.items, c.ID)
 			continue
 		}
+		if _, err := store.EncodeItem(*c.Item, c.At); err != nil { // as every store does
+			return err
+		}
 		s.items[c.ID] = *c.Item
 	}
 	return nil
@@ -83,6 +87,7 @@ func TestFollower(t *testing.T) {
 		kafka.Message{Key: []byte("c"), Value: []byte("not JSON")},
 		kafka.Message{Key: []byte("c"), Value: []byte(`{"id":"d"}`)},
 		kafka.Message{Key: []byte("c\n"), Value: []byte(`{"id":"c\n"}`)},
+		kafka.Message{Key: []byte("c"), Value: []byte(`{"id":"c","title":"` + strings.Repeat("c", store.MaxItem) + `"}`)}, // no store would take it
 		kafka.Message{Key: []byte("e"), Value: []byte(`{"id":"e","unknown":true}`)})
 	w := newWatcher()
 	opts.Observer = w
@@ -114,7 +119,7 @@ func TestFollower(t *testing.T) {
 	}
 	cancel()
 	running.Wait()
-	if w.troubles["item"] != 6 || w.troubles["items"] != 2 {
-		t.Errorf("troubles %v, want 3 bad records for each and 2 failures", w.troubles)
+	if w.troubles["item"] != 8 || w.troubles["items"] != 2 {
+		t.Errorf("troubles %v, want 4 bad records for each and 2 failures", w.troubles)
 	}
 }

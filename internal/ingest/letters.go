@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -18,37 +19,48 @@ const (
 	headerTopic     = headerPrefix + "topic"     // where the record stood
 	headerPartition = headerPrefix + "partition" //
 	headerOffset    = headerPrefix + "offset"    //
+	headerSent      = headerPrefix + "sent"      // when it was first given to the log, in Unix milliseconds
 	headerCut       = headerPrefix + "cut"       // length of the value before it was cut to fit; absent if it is whole
 )
 
 const (
 	// lettersAtOnce bounds the bytes of dead letters that are written in one batch.
 	lettersAtOnce = 256 << 10
-	// cutTo is what is kept of a value that the dead-letter topic finds too long.
+	// cutTo is what is kept of the value, of the key and of the foreign headers of a letter that the dead-letter topic finds
+	// too long.
 	cutTo = 16 << 10
+	// longestDetail bounds the sentence for people, which may quote the record.
+	longestDetail = 1000
 )
 
-// letter makes a dead letter of a bad record.
+// letter makes a dead letter of a bad record. Its stamp is that of the day it is written: with an old one it would be beyond
+// retention before anybody looks, and brokers refuse one that lies ahead.
 func letter(r record, why *fault, topic string, partition int) record {
 	headers := slices.DeleteFunc(slices.Clone(r.headers), func(h header) bool { return strings.HasPrefix(h.key, headerPrefix) })
 	add := func(key, value string) { headers = append(headers, header{key, []byte(value)}) }
 	add(headerReason, why.reason)
-	add(headerDetail, why.detail)
+	add(headerDetail, why.detail[:min(len(why.detail), longestDetail)])
 	add(headerTopic, topic)
 	add(headerPartition, strconv.Itoa(partition))
 	add(headerOffset, strconv.FormatInt(r.offset, 10))
-	r.headers = headers
+	add(headerSent, strconv.FormatInt(r.sent().UnixMilli(), 10))
+	r.headers, r.time = headers, time.Time{}
 	return r
 }
 
-// cut shortens a letter and says so.
+// cut shortens a letter and says so. Of the foreign headers those go that do not fit into cutTo together.
 func cut(r record) record {
-	r.headers = append(r.headers[:len(r.headers):len(r.headers)], header{headerCut, []byte(strconv.Itoa(len(r.value)))})
+	room := cutTo
+	r.headers = slices.DeleteFunc(slices.Clone(r.headers), func(h header) bool {
+		if strings.HasPrefix(h.key, headerPrefix) {
+			return false
+		}
+		room -= len(h.key) + len(h.value)
+		return room < 0
+	})
+	r.headers = append(r.headers, header{headerCut, []byte(strconv.Itoa(len(r.value)))})
 	r.value = r.value[:min(len(r.value), cutTo)]
 	r.key = r.key[:min(len(r.key), cutTo)]
-	r.headers = slices.DeleteFunc(r.headers, func(h header) bool {
-		return !strings.HasPrefix(h.key, headerPrefix) && len(h.value) > cutTo
-	})
 	return r
 }
 

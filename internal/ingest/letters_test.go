@@ -119,6 +119,13 @@ func FuzzDecode(f *testing.F) {
 		if l.header(headerReason) != why.reason || l.header(headerOffset) != "7" || !bytes.HasPrefix(value, l.value) {
 			t.Errorf("letter %+v of %q", l, value)
 		}
+		size := len(l.key) + len(l.value)
+		for _, h := range l.headers {
+			size += len(h.key) + len(h.value)
+		}
+		if size > 3*cutTo+longestDetail+1000 {
+			t.Errorf("a letter of %d bytes", size)
+		}
 		decodeItem(&r)
 	})
 }
@@ -193,24 +200,44 @@ func TestDeadLetterIsCut(t *testing.T) {
 	small := bytes.Repeat([]byte("y"), 60_000) // each fits, two together do not
 	produceRaw(t, opts, opts.Topic,
 		kafka.Message{Key: []byte("ann"), Value: small}, kafka.Message{Key: []byte("ann"), Value: long}, kafka.Message{Key: []byte("ann"), Value: small},
+		kafka.Message{Key: []byte("ann"), Value: []byte("many headers"), Headers: slices.Repeat([]kafka.Header{{Key: "h", Value: long[:5000]}}, 40)},
 		kafka.Message{Key: []byte("ann"), Value: []byte(`{"user":"ann","item":"i","time":5}`)})
 	s := openStore(t, t.TempDir())
 	w := newWatcher()
 	opts.Observer = w
 	stop := consume(t, opts, s)
-	w.wait(t, "all records", func() bool { return w.records >= 4 })
+	w.wait(t, "all records", func() bool { return w.records >= 5 })
 	stop()
-	var cuts, whole int
+	var cuts, whole, bare int
 	for _, l := range readAll(t, opts, opts.Topic+".dead-letter") {
 		switch n := l.header(headerCut); {
 		case n == strconv.Itoa(len(long)) && len(l.value) == cutTo && bytes.HasPrefix(long, l.value):
 			cuts++
 		case n == "" && bytes.Equal(l.value, small):
 			whole++
+		case n == "12" && string(l.value) == "many headers" && len(l.headers) == 3+len(letter(record{}, &fault{}, "", 0).headers)+1:
+			bare++
 		}
 	}
-	if cuts != 1 || whole != 2 {
-		t.Errorf("%d cut, %d whole letters, want 1 and 2", cuts, whole)
+	if cuts != 1 || whole != 2 || bare != 1 {
+		t.Errorf("%d cut, %d whole letters, %d with few of their headers, want 1, 2 and 1", cuts, whole, bare)
+	}
+}
+
+// TestDeadLetterIsOfToday: the stamp of a bad record is kept in a header, since with it the letter would be gone at once, or
+// refused.
+func TestDeadLetterIsOfToday(t *testing.T) {
+	opts := options(t, 1)
+	start, stamp := time.Now().Truncate(time.Millisecond), time.UnixMilli(1_000_000_000_000)
+	produceRaw(t, opts, opts.Topic, kafka.Message{Key: []byte("ann"), Value: []byte("old"), Time: stamp})
+	w := newWatcher()
+	opts.Observer = w
+	stop := consume(t, opts, openStore(t, t.TempDir()))
+	w.wait(t, "the record", func() bool { return w.records >= 1 })
+	stop()
+	letters := readAll(t, opts, opts.Topic+".dead-letter")
+	if len(letters) != 1 || letters[0].time.Before(start) || letters[0].header(headerSent) != "1000000000000" {
+		t.Errorf("letters %+v, want one of today, of a record of 2001", letters)
 	}
 }
 
@@ -220,16 +247,16 @@ type picky struct {
 	err error
 }
 
-func (p picky) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+func (p picky) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	if slices.ContainsFunc(events, func(e event.Event) bool { return e.User == "user-3" }) {
 		return store.Result{}, fmt.Errorf("append: %w", p.err)
 	}
-	return p.Appender.Append(ctx, events)
+	return p.Appender.AppendSent(ctx, events, sent)
 }
 
 // TestPoisonedHistory: what the store can never take is sent away alone; its neighbours are stored.
 func TestPoisonedHistory(t *testing.T) {
-	for reason, err := range map[string]error{reasonRefused: store.ErrInvalid, reasonCorrupt: store.ErrCorrupt} {
+	for reason, err := range map[string]error{reasonRefused: store.ErrInvalid, reasonCorrupt: store.ErrCorrupt, reasonNewer: store.ErrNewerFormat} {
 		t.Run(reason, func(t *testing.T) {
 			opts := options(t, 1)
 			events := someEvents(300, 30)
@@ -245,6 +272,22 @@ func TestPoisonedHistory(t *testing.T) {
 				t.Errorf("bad %v, want 10 of %s", w.bad, reason)
 			}
 		})
+	}
+}
+
+// TestForeignStore: a store that refuses everything is waited for; its users are not to blame.
+func TestForeignStore(t *testing.T) {
+	opts := options(t, 1)
+	events := someEvents(20, 3)
+	produce(t, opts, events)
+	s, w := openStore(t, t.TempDir()), newWatcher()
+	opts.Observer = w
+	stop := consume(t, opts, &away{Appender: s, times: 3, err: fmt.Errorf("append: %w: %w", store.ErrForeign, store.ErrCorrupt)})
+	w.wait(t, "all records", func() bool { return w.records >= len(events) })
+	stop()
+	compare(t, s, events)
+	if len(w.bad) > 0 || w.troubles["append"] != 3 {
+		t.Errorf("bad %v, troubles %v, want none and 3", w.bad, w.troubles)
 	}
 }
 

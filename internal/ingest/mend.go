@@ -19,9 +19,10 @@ type Mended struct {
 
 // ReplayDeadLetters looks at every dead letter that was there when it began and was not dealt with before. One that is a
 // good event by now (its time has come, the rules or the store were mended, or all that it lacked was a key) goes back to
-// the topic of events. The others go to the end of the dead-letter topic, as they are. How far it came is committed in
-// the group with ".dead-letter" behind its name, after the broker has acknowledged both, so nothing is lost if it is
-// interrupted; what is done twice is harmless. Two of them must not run at once.
+// the topic of events, with a note of when it was first sent: if its user was erased since, it does not bring him back.
+// The others go to the end of the dead-letter topic, as they are. How far it came is committed in the group with
+// ".dead-letter" behind its name, after the broker has acknowledged both, so nothing is lost if it is interrupted; what is
+// done twice is harmless. Two of them must not run at once.
 func ReplayDeadLetters(ctx context.Context, opts Options) (Mended, error) {
 	c, err := connect(opts)
 	if err != nil {
@@ -87,26 +88,26 @@ func (m *mending) span(ctx context.Context, id int) (span, error) {
 
 // take sorts letters of one partition.
 func (m *mending) take(ctx context.Context, partition int, letters []record) error {
-	var good []event.Event
+	var good batch
 	var bad []record
 	for i := range letters {
 		r := &letters[i]
 		e, why := m.judge(r)
 		if why == nil {
-			good = append(good, e)
+			good.add(e, r.sent().UnixMilli())
 			continue
 		}
 		bad = append(bad, *r)
 		m.sum.Bad[why.reason]++
 	}
-	if err := m.producer.Produce(ctx, good); err != nil {
+	if err := m.producer.produceSent(ctx, good); err != nil {
 		return err
 	}
 	if err := send(ctx, m.cluster, m.cluster.opts.DeadLetterTopic, partition, bad); err != nil {
 		return fmt.Errorf("put %d dead letters back: %w", len(bad), err)
 	}
 	m.sum.Letters += int64(len(letters))
-	m.sum.Back += int64(len(good))
+	m.sum.Back += int64(len(good.events))
 	return m.cluster.insist(ctx, func() error {
 		return m.cluster.commit(ctx, m.group(), m.cluster.opts.DeadLetterTopic, partition, letters[len(letters)-1].offset+1)
 	})

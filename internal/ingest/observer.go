@@ -9,15 +9,16 @@ import (
 
 // Observer is told what a consumer does. Its methods are called from many goroutines and must be quick.
 type Observer interface {
-	// Took tells of one batch that is in the store and, for the bad ones, in the dead-letter topic; also of a fetch that
-	// brought nothing, for the sake of the lag.
+	// Took tells of one batch that is in the store and, for the bad ones, in the dead-letter topic; also, with no records,
+	// of a fetch that brought nothing and of a batch that has to wait, for the sake of the lag.
 	Took(Batched)
 	// Committed tells of offsets that the broker has acknowledged for so many partitions.
 	Committed(partitions int)
 	// Troubled tells of something that failed and will be tried again: "fetch", "append", "dead-letter", "commit",
 	// "join" or "gap" (records had been deleted before they were read).
 	Troubled(doing string, err error)
-	// Assigned tells which partitions are now ours. It is called at each rebalance, and with none at the end.
+	// Assigned tells which partitions are now ours. It is called at each rebalance, and with nil as soon as we are no member
+	// of the group: between two rebalances, while brokers are away, and at the end.
 	Assigned(partitions []int)
 }
 

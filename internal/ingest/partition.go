@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"seqrec/internal/event"
 	"seqrec/internal/store"
 )
 
@@ -22,7 +21,8 @@ type log interface {
 // partition is one partition while it is ours. It belongs to one goroutine and holds one fetch in memory.
 type partition struct {
 	id       int
-	next     int64 // offset of the next record
+	next     int64 // offset of the next fetch
+	done     int64 // offset after the last record that is stored or sent away
 	opts     *Options
 	log      log
 	to       Appender
@@ -36,6 +36,7 @@ func (p *partition) follow(ctx context.Context) {
 	if p.next < 0 && !p.begin(ctx) {
 		return
 	}
+	p.done = p.next
 	for ctx.Err() == nil {
 		f, err := p.log.fetch(ctx, p.opts.Topic, p.id, p.next)
 		if err != nil {
@@ -52,7 +53,8 @@ func (p *partition) follow(ctx context.Context) {
 			if !p.take(ctx, some, f.high) {
 				return
 			}
-			p.appended(p.id, some[len(some)-1].offset+1)
+			p.done = some[len(some)-1].offset + 1
+			p.appended(p.id, p.done)
 		}
 		p.next = f.next
 	}
@@ -100,7 +102,7 @@ func (p *partition) fetchFailed(ctx context.Context, err error) {
 		if lookup == nil {
 			p.opts.Observer.Troubled("gap", fmt.Errorf("going on at %d: %w", first, err))
 			p.opts.Log.Error("records were deleted before they were read, or the topic was made anew", "partition", p.id, "wanted", p.next, "oldest", first)
-			p.next = first
+			p.next, p.done = first, first
 			return
 		}
 		err = lookup
@@ -116,7 +118,7 @@ func (p *partition) idle(ctx context.Context, f fetched) {
 		pause(ctx, p.opts.Retry)
 	}
 	if f.next > p.next {
-		p.next = f.next
+		p.next, p.done = f.next, f.next
 		p.appended(p.id, p.next)
 	}
 	p.opts.Observer.Took(Batched{Partition: p.id, Lag: max(f.high-p.next, 0)})
@@ -127,12 +129,11 @@ func (p *partition) idle(ctx context.Context, f fetched) {
 func (p *partition) take(ctx context.Context, records []record, high int64) bool {
 	b := Batched{Partition: p.id, Records: len(records), Lag: max(high-records[len(records)-1].offset-1, 0)}
 	now := p.opts.Now()
-	events, letters := make([]event.Event, 0, len(records)), []record(nil)
+	events, letters := newBatch(len(records)), []record(nil)
 	sources := make([]*record, 0, len(records)) // of events
 	refuse := func(r *record, why *fault) {
 		letters = append(letters, letter(*r, why, p.opts.Topic, p.id))
 		b.Bad = append(b.Bad, why.reason)
-		p.opts.Log.Warn("bad record", "partition", p.id, "offset", r.offset, "reason", why.reason)
 	}
 	for i := range records {
 		r := &records[i]
@@ -142,13 +143,17 @@ func (p *partition) take(ctx context.Context, records []record, high int64) bool
 			refuse(r, bad)
 			continue
 		}
-		events, sources = append(events, e), append(sources, r)
+		events.add(e, r.sent().UnixMilli())
+		sources = append(sources, r)
 	}
 	start := time.Now()
 	if !p.store(ctx, events, &b.Result, func(i int, why *fault) { refuse(sources[i], why) }) || !p.sendAway(ctx, letters) {
 		return false
 	}
-	b.Append, b.Events = time.Since(start), events
+	if len(letters) > 0 { // one line a batch, however many; the letters say the rest
+		p.opts.Log.Warn("bad records", "partition", p.id, "records", len(letters), "first_offset", letters[0].offset, "first_reason", b.Bad[0])
+	}
+	b.Append, b.Events = time.Since(start), events.events
 	p.opts.Observer.Took(b)
 	return true
 }
@@ -158,52 +163,40 @@ const appendTimeout = 30 * time.Second
 
 // store appends events until the store has acknowledged them all, whatever it takes, or until ctx ends: then it reports
 // false. An event that can never be stored is refused alone.
-func (p *partition) store(ctx context.Context, events []event.Event, sum *store.Result, refuse func(i int, why *fault)) bool {
-	if len(events) == 0 {
-		return true
-	}
-	try := backoff{first: p.opts.Retry}
-	for {
-		result, err := p.tryAppend(ctx, events)
-		switch why := hopeless(err); {
-		case err == nil:
-			sum.Accepted += result.Accepted
-			sum.Duplicate += result.Duplicate
-			sum.Dropped += result.Dropped
-			return true
-		case why != nil && len(events) == 1:
-			refuse(0, why)
-			return true
-		case why != nil: // some of them: halve until it stands alone
-			half := len(events) / 2
-			return p.store(ctx, events[:half], sum, refuse) &&
-				p.store(ctx, events[half:], sum, func(i int, why *fault) { refuse(half+i, why) })
+func (p *partition) store(ctx context.Context, in batch, sum *store.Result, refuse func(i int, why *fault)) bool {
+	return appendAll(func(in batch) (store.Result, error) {
+		for try := (backoff{first: p.opts.Retry}); ; {
+			result, err := p.tryAppend(ctx, in)
+			if err == nil || hopeless(err) != nil {
+				return result, err
+			}
+			p.stuck(ctx, "append", err)
+			if !try.wait(ctx) {
+				return result, ctx.Err()
+			}
 		}
-		p.opts.Observer.Troubled("append", err)
-		if !try.wait(ctx) {
-			return false
-		}
+	}, in, sum, refuse) == nil
+}
+
+// lagTimeout bounds the look at how far behind a batch that waits is.
+const lagTimeout = time.Second
+
+// stuck tells of a batch that has to wait, and how much is waiting behind it by now: nothing else would say so.
+func (p *partition) stuck(ctx context.Context, doing string, err error) {
+	p.opts.Observer.Troubled(doing, err)
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
+	defer cancel()
+	if end, err := p.log.end(ctx, p.opts.Topic, p.id); err == nil {
+		p.opts.Observer.Took(Batched{Partition: p.id, Lag: max(end-p.done, 0)})
 	}
 }
 
-func (p *partition) tryAppend(ctx context.Context, events []event.Event) (store.Result, error) {
+func (p *partition) tryAppend(ctx context.Context, in batch) (store.Result, error) {
 	ctx, cancel := grace(ctx, p.opts.Drain)
 	defer cancel()
 	ctx, cancelTry := context.WithTimeout(ctx, appendTimeout)
 	defer cancelTry()
-	return p.to.Append(ctx, events)
-}
-
-// hopeless says what is wrong with events that the store will refuse however often it is asked; nil for what waiting
-// may mend.
-func hopeless(err error) *fault {
-	switch {
-	case errors.Is(err, store.ErrInvalid):
-		return &fault{reasonRefused, err.Error()}
-	case errors.Is(err, store.ErrCorrupt):
-		return &fault{reasonCorrupt, err.Error()}
-	}
-	return nil
+	return p.to.AppendSent(ctx, in.events, in.sent)
 }
 
 // sendAway writes letters until the broker has acknowledged them all, or until ctx ends.
@@ -214,7 +207,7 @@ func (p *partition) sendAway(ctx context.Context, letters []record) bool {
 		if err == nil {
 			return true
 		}
-		p.opts.Observer.Troubled("dead-letter", err)
+		p.stuck(ctx, "dead-letter", err)
 		if !try.wait(ctx) {
 			return false
 		}

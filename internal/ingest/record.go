@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,15 @@ type header struct {
 	value []byte
 }
 
+// sent is when the event was given to the log: the stamp of the record, or an earlier moment that a header names because
+// the record has been on a detour.
+func (r *record) sent() time.Time {
+	if ms, err := strconv.ParseInt(r.header(headerSent), 10, 64); err == nil && ms < r.time.UnixMilli() {
+		return time.UnixMilli(ms)
+	}
+	return r.time
+}
+
 // The reasons for which a record is bad; labels of a metric and a header of the dead letter.
 const (
 	reasonJSON      = "json"         // the value is not JSON, or not an object
@@ -33,6 +43,7 @@ const (
 	reasonLarge     = "too-large"    // longer than Batch.Record
 	reasonRefused   = "refused"      // the store calls the event invalid
 	reasonCorrupt   = "history-lost" // what the store holds of the user cannot be read, so nothing can be added to it
+	reasonNewer     = "newer-format" // the same, because a later version of the program wrote it
 )
 
 // fault is why a record is bad.

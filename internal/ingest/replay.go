@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"seqrec/internal/event"
+	"seqrec/internal/store"
 )
 
 // Replayed says what Replay did.
@@ -18,24 +18,42 @@ type Replayed struct {
 	Accepted  int64
 	Duplicate int64
 	Dropped   int64            // older than all that the store keeps of the user
+	Erased    int64            // sent before their user was erased
 	Bad       map[string]int64 // by reason; they went to the dead-letter topic when they were new
+	Refused   map[string]int64 // by reason; good events that the store cannot take, see ErrRefused
 }
 
-// Replay appends the events of a window of the log to a store: records stamped at from or later and before to. A zero
-// from is the oldest record, a zero to is what the log holds now. Whatever part of it the store has already changes
+// Window is a part of a log.
+type Window struct {
+	From time.Time // records stamped then or later; zero means from the oldest on
+	To   time.Time // records stamped before; zero means all that the log holds now
+	// Erased are users whose events from before their erasures are left out, beside those that the store itself has
+	// erased. A new store knows of none.
+	Erased []*store.ErasureList
+}
+
+// ErrRefused says that a replay is done but for events that the store cannot take, as a rule because what it holds of their
+// users cannot be read. When those are erased, another replay completes the store.
+var ErrRefused = errors.New("the store refused some events")
+
+// Replay appends the events of a window of the log to a store. Whatever part of it the store has already changes
 // nothing, so a store that is being written may be replayed into, and a replay that failed may be run again.
-// progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell).
-func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender, progress func(done, all int64)) (Replayed, error) {
+// progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell). Errors:
+// ErrRefused, and those of the brokers and the store, which end it.
+func Replay(ctx context.Context, opts Options, w Window, into Appender, progress func(done, all int64)) (Replayed, error) {
+	if !w.From.IsZero() && !w.To.IsZero() && !w.From.Before(w.To) {
+		return Replayed{}, fmt.Errorf("the window is empty: it begins at %s and ends at %s", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
+	}
 	c, err := connect(opts)
 	if err != nil {
 		return Replayed{}, fmt.Errorf("configure kafka: %w", err)
 	}
 	defer c.close()
-	spans, err := c.window(ctx, from, to)
+	spans, err := c.window(ctx, w.From, w.To)
 	if err != nil {
 		return Replayed{}, err
 	}
-	r := replay{cluster: c, into: into, sum: Replayed{Bad: map[string]int64{}}, progress: progress}
+	r := replay{cluster: c, into: into, erased: w.Erased, sum: Replayed{Bad: map[string]int64{}, Refused: map[string]int64{}}, progress: progress}
 	for _, s := range spans {
 		r.all += s.end - s.next
 	}
@@ -45,7 +63,11 @@ func Replay(ctx context.Context, opts Options, from, to time.Time, into Appender
 		partitions.Go(func() { faults[i] = c.each(ctx, c.opts.Topic, s, r.take) })
 	}
 	partitions.Wait()
-	return r.sum, errors.Join(faults...)
+	err = errors.Join(faults...)
+	if len(r.sum.Refused) > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: erase their users, then replay again", ErrRefused))
+	}
+	return r.sum, err
 }
 
 // span is a part of a partition.
@@ -119,6 +141,7 @@ func (c *cluster) each(ctx context.Context, topic string, s span, fn func(contex
 type replay struct {
 	cluster  *cluster
 	into     Appender
+	erased   []*store.ErasureList
 	progress func(done, all int64)
 
 	mu  sync.Mutex
@@ -128,19 +151,26 @@ type replay struct {
 
 func (r *replay) take(ctx context.Context, records []record) error {
 	now := r.cluster.opts.Now()
-	bad := map[string]int64{}
-	events := make([]event.Event, 0, len(records))
+	bad, refused, erased := map[string]int64{}, map[string]int64{}, int64(0)
+	in := newBatch(len(records))
 	for i := range records {
 		e, why := decode(&records[i], r.cluster.opts.Batch.Record, now)
 		if why != nil {
 			bad[why.reason]++
 			continue
 		}
-		events = append(events, e)
+		sent := records[i].sent().UnixMilli()
+		if slices.ContainsFunc(r.erased, func(l *store.ErasureList) bool { return l.Covers(e.User, sent) }) {
+			erased++
+			continue
+		}
+		in.add(e, sent)
 	}
-	result, err := r.into.Append(ctx, events)
+	var result store.Result
+	err := appendAll(func(in batch) (store.Result, error) { return r.into.AppendSent(ctx, in.events, in.sent) }, in, &result,
+		func(_ int, why *fault) { refused[why.reason]++ })
 	if err != nil {
-		return fmt.Errorf("append %d events: %w", len(events), err)
+		return fmt.Errorf("append %d events: %w", len(in.events), err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,8 +178,12 @@ func (r *replay) take(ctx context.Context, records []record) error {
 	r.sum.Accepted += int64(result.Accepted)
 	r.sum.Duplicate += int64(result.Duplicate)
 	r.sum.Dropped += int64(result.Dropped)
+	r.sum.Erased += int64(result.Erased) + erased
 	for reason, n := range bad {
 		r.sum.Bad[reason] += n
+	}
+	for reason, n := range refused {
+		r.sum.Refused[reason] += n
 	}
 	if r.progress != nil {
 		r.progress(r.sum.Records, r.all)

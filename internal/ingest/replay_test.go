@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -56,7 +57,7 @@ func TestReplay(t *testing.T) {
 	stop()
 	rebuilt := openStore(t, t.TempDir())
 	var seen int64
-	got, err := Replay(t.Context(), opts, time.Time{}, time.Time{}, rebuilt, func(done, all int64) { seen = max(seen, done*10000+all) })
+	got, err := Replay(t.Context(), opts, Window{}, rebuilt, func(done, all int64) { seen = max(seen, done*10000+all) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,21 +69,42 @@ func TestReplay(t *testing.T) {
 	}
 	compare(t, rebuilt, append(events, event.Event{User: "ann", Item: "i", Time: 5}))
 
-	nothing, err := Replay(t.Context(), opts, time.Now().Add(time.Hour), time.Time{}, rebuilt, nil)
+	nothing, err := Replay(t.Context(), opts, Window{From: time.Now().Add(time.Hour)}, rebuilt, nil)
 	if err != nil || nothing.Records != 0 {
 		t.Errorf("from the future: %v, %v", nothing, err)
 	}
-	nothing, err = Replay(t.Context(), opts, time.Time{}, late.Add(-time.Hour), rebuilt, nil)
+	nothing, err = Replay(t.Context(), opts, Window{To: late.Add(-time.Hour)}, rebuilt, nil)
 	if err != nil || nothing.Records != 0 {
 		t.Errorf("to before all: %v, %v", nothing, err)
 	}
-	again, err := Replay(t.Context(), opts, late.Add(time.Minute), time.Now().Add(time.Hour), rebuilt, nil)
+	again, err := Replay(t.Context(), opts, Window{From: late.Add(time.Minute), To: time.Now().Add(time.Hour)}, rebuilt, nil)
 	if err != nil || again.Accepted != 0 || again.Duplicate < 3000 {
 		t.Errorf("again: %v, %v", again, err)
 	}
+	if _, err := Replay(t.Context(), opts, Window{From: late, To: late}, rebuilt, nil); err == nil {
+		t.Error("an empty window was replayed")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Replay(ctx, opts, time.Time{}, time.Time{}, rebuilt, nil); err == nil {
+	if _, err := Replay(ctx, opts, Window{}, rebuilt, nil); err == nil {
 		t.Error("a cancelled replay succeeded")
+	}
+}
+
+// TestReplayPastDamage: what the store holds of one user cannot be read; the others are replayed all the same, and the
+// replay says that it is not complete.
+func TestReplayPastDamage(t *testing.T) {
+	for reason, err := range map[string]error{reasonCorrupt: store.ErrCorrupt, reasonNewer: store.ErrNewerFormat} {
+		t.Run(reason, func(t *testing.T) {
+			opts := options(t, 2)
+			events := someEvents(300, 30)
+			produce(t, opts, events)
+			s := openStore(t, t.TempDir())
+			got, err := Replay(t.Context(), opts, Window{}, picky{s, err}, nil)
+			if !errors.Is(err, ErrRefused) || got.Accepted != 290 || got.Refused[reason] != 10 {
+				t.Errorf("replayed %+v, %v; want 290 events in and 10 refused", got, err)
+			}
+			compare(t, s, slices.DeleteFunc(events, func(e event.Event) bool { return e.User == "user-3" }))
+		})
 	}
 }

@@ -89,3 +89,7 @@ func placesAtLeast(places *searchPlaces, x []float32, bar float32) int {
 func countAtLeast(x []float32, bar float32) int { return countAtLeastGeneric(x, bar) }
 
 func countAbove(above *[sortMost]int32, x *[sortMost]float32, n int) { countAboveGeneric(above, x, n) }
+
+func gatherSum(dst, table []float32, idx []int32, weights []float32) {
+	gatherSumGeneric(dst, table, idx, weights)
+}

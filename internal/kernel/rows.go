@@ -40,3 +40,23 @@ func checkRows(n, size, cols int, idx []int32) {
 		}
 	}
 }
+
+// GatherSum adds weighted rows of a packed table to one row, in the order of idx.
+// The table has as many columns as dst.
+//
+//	dst[c] += Σi weights[i]*table[idx[i]*len(dst)+c]
+func GatherSum(dst, table []float32, idx []int32, weights []float32) {
+	checkRows(len(idx)*len(dst), len(table), len(dst), idx)
+	if len(weights) != len(idx) {
+		panic(badLength)
+	}
+	if len(dst) > 0 && len(idx) > 0 {
+		gatherSum(dst, table, idx, weights)
+	}
+}
+
+func gatherSumGeneric(dst, table []float32, idx []int32, weights []float32) {
+	for i, r := range idx {
+		axpyGeneric(dst, weights[i], table[int(r)*len(dst):][:len(dst)])
+	}
+}

@@ -99,6 +99,49 @@ func TestGatherAndScatterAdd(t *testing.T) {
 	})
 }
 
+func TestGatherSum(t *testing.T) {
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 6))
+		for cols := range 131 {
+			for _, n := range []int{0, 1, 6, 5000} {
+				mem := memories()[cols%len(memories())]
+				table := placed(t, mem, normals(rng, make([]float32, 7*cols)))
+				weights := placed(t, mem, normals(rng, make([]float32, n)))
+				dst := placed(t, mem, normals(rng, make([]float32, cols)))
+				idx := make([]int32, n)
+				for i := range idx {
+					idx[i] = int32(rng.IntN(7))
+				}
+				want := widen(dst)
+				for i, r := range idx {
+					for c := range cols {
+						want[c] += float64(weights[i]) * float64(table[int(r)*cols+c])
+					}
+				}
+				GatherSum(dst, table, idx, weights)
+				wantClose(t, "GatherSum", dst, want, 1e-3)
+				if n > 100 && cols > 20 {
+					break // long lists at some widths are enough
+				}
+			}
+		}
+	})
+	for name, call := range map[string]func(){
+		"row past the table": func() { GatherSum(make([]float32, 2), make([]float32, 4), []int32{2}, make([]float32, 1)) },
+		"row before it":      func() { GatherSum(make([]float32, 2), make([]float32, 4), []int32{-1}, make([]float32, 1)) },
+		"a weight too few":   func() { GatherSum(make([]float32, 2), make([]float32, 4), []int32{0, 1}, make([]float32, 1)) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			call()
+		}()
+	}
+}
+
 func TestSoftmax(t *testing.T) {
 	inf := float32(math.Inf(1))
 	onEachPath(t, func(t *testing.T) {

@@ -45,3 +45,16 @@ func countAbove(above *[sortMost]int32, x *[sortMost]float32, n int) {
 	}
 	countAboveAVX2(n, &above[0], &x[0])
 }
+
+// gatherRun is how many rows of a table one call of gatherSum adds up.
+const gatherRun = 1 << 12
+
+func gatherSum(dst, table []float32, idx []int32, weights []float32) {
+	if chosen.Load() == pathGeneric {
+		gatherSumGeneric(dst, table, idx, weights)
+		return
+	}
+	for lo := 0; lo < len(idx); lo += gatherRun {
+		gatherSumAVX2(min(gatherRun, len(idx)-lo), len(dst), &dst[0], &table[0], &idx[lo], &weights[lo])
+	}
+}

@@ -2405,3 +2405,71 @@ other:
 	JGT          block
 	VZEROUPPER
 	RET
+
+// func gatherSumAVX2(rows int, cols int, dst *float32, table *float32, idx *int32, weights *float32)
+// Requires: AVX, FMA3
+TEXT ·gatherSumAVX2(SB), NOSPLIT, $0-48
+	MOVQ rows+0(FP), AX
+	MOVQ cols+8(FP), CX
+	MOVQ dst+16(FP), DX
+	MOVQ table+24(FP), BX
+	MOVQ idx+32(FP), SI
+	MOVQ weights+40(FP), DI
+	MOVQ CX, R8
+	SHLQ $0x02, R8
+
+strip:
+	SUBQ    $0x10, CX
+	JLT     narrow
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	MOVQ    SI, R9
+	MOVQ    DI, R10
+	MOVQ    AX, R11
+
+wide:
+	MOVLQSX      (R9), R12
+	IMULQ        R8, R12
+	ADDQ         BX, R12
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R12), Y2, Y0
+	VFMADD231PS  32(R12), Y2, Y1
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          wide
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	JMP          strip
+
+narrow:
+	ADDQ $0x10, CX
+	JZ   over
+
+column:
+	VMOVSS (DX), X0
+	MOVQ   SI, R9
+	MOVQ   DI, R10
+	MOVQ   AX, R11
+
+single:
+	MOVLQSX      (R9), R12
+	IMULQ        R8, R12
+	ADDQ         BX, R12
+	VBROADCASTSS (R10), Y1
+	VFMADD231SS  (R12), X1, X0
+	ADDQ         $0x04, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          single
+	VMOVSS       X0, (DX)
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, BX
+	DECQ         CX
+	JNZ          column
+
+over:
+	VZEROUPPER
+	RET

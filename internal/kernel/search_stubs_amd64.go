@@ -37,3 +37,10 @@ func countAtLeastAVX2(n int, x *float32, bar float32) int
 //
 //go:noescape
 func countAboveAVX2(n int, above *int32, x *float32)
+
+// gatherSumAVX2:
+//
+//	for r < rows, c < cols: dst[c] += weights[r]*table[idx[r]*cols+c]
+//
+//go:noescape
+func gatherSumAVX2(rows int, cols int, dst *float32, table *float32, idx *int32, weights *float32)

@@ -144,13 +144,20 @@ func byTime(events []event.Event) []event.Event {
 }
 
 // fill turns a request and its history into what a worker needs, and counts the
-// events whose item the model does not know.
+// events whose item the model does not know. What look has numbered of them, which
+// is the newest, is not looked up again.
 func (j *job) fill(req *Request, events []event.Event) (unknown int, newest int64) {
-	timed := false
+	timed, known := false, j.past.Items
 	for i := range events {
 		newest = max(newest, events[i].Time)
 		timed = timed || events[i].Time != 0
-		n, ok := j.snap.number(events[i].Item)
+		var n int32
+		var ok bool
+		if at := i - len(events) + len(known); at >= 0 {
+			n, ok = known[at], known[at] >= 0
+		} else {
+			n, ok = j.snap.number(events[i].Item)
+		}
 		if !ok {
 			unknown++
 			continue

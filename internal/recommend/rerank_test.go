@@ -3,12 +3,10 @@ package recommend
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -214,129 +212,6 @@ func TestRerankBaseline(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestRerankCached: whatever happened before, an answer from a kept state has the
-// bits of one that is built for it alone.
-func TestRerankCached(t *testing.T) {
-	store, rng := newMemStore(), rand.New(rand.NewPCG(7, 8))
-	second := smallDARE(t, 130, 3)
-	cached := startBoth(t, Config{}, store, newRing(130), second, 2)
-	fresh := startBoth(t, Config{RerankCacheBytes: 1}, store, newRing(130), second, 2)
-	users := []event.UserID{"ann", "bob", "cem"}
-	kinds := []event.Kind{"view", "buy", "other"}
-	now := int64(1_700_000_000_000)
-	for step := range 400 {
-		user := users[rng.IntN(len(users))]
-		e := event.Event{User: user, Item: id(rng.IntN(140)), Kind: kinds[rng.IntN(3)], Time: now}
-		req := Request{User: user, Explain: step%7 == 0}
-		switch now += int64(rng.IntN(1e6)); rng.IntN(12) {
-		case 0: // late
-			e.Time -= int64(rng.IntN(5e6))
-			appendAll(t, cached, e)
-		case 1:
-			if _, err := cached.Erase(t.Context(), user); err != nil {
-				t.Fatal(err)
-			}
-		case 2: // rides in the request
-			req.Events = []event.Event{e}
-		case 3: // the same question again
-		default:
-			appendAll(t, cached, e)
-		}
-		got := predict(t, cached, req)
-		req.Events = nil // held by now
-		want := predict(t, fresh, req)
-		got.Appended = want.Appended
-		if diff := cmp.Diff(want, got, sameAnswer); diff != "" {
-			t.Fatalf("step %d, %s: %s", step, user, diff)
-		}
-	}
-	if st := cached.States(); st.Hits == 0 || st.Extended == 0 || st.Built < 10 || st.States != 3 || st.Bytes <= 0 || st.Evicted != 0 {
-		t.Errorf("cached: %+v", st)
-	}
-	if st := fresh.States(); st.Hits+st.Extended != 0 || st.States != 0 || st.Bytes != 0 {
-		t.Errorf("fresh: %+v", st)
-	}
-}
-
-func appendAll(t *testing.T, s *Service, events ...event.Event) {
-	t.Helper()
-	if _, err := s.Append(t.Context(), events); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestRerankTogether: many goroutines ask about few users while these act and are
-// erased. Run it with -race.
-func TestRerankTogether(t *testing.T) {
-	store := newMemStore()
-	second := smallDARE(t, 40, 0)
-	s := startBoth(t, Config{Workers: 2, RerankCacheBytes: 6000}, store, newRing(40), second, 1)
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(9, uint64(g)))
-			for i := range 60 {
-				user := event.UserID(fmt.Sprintf("user%d", rng.IntN(4)))
-				req := Request{User: user, Explain: i%5 == 0}
-				switch rng.IntN(8) {
-				case 0:
-					req.Events = did(user, int64(g*1e6+i*1000), rng.IntN(40))
-				case 1:
-					if _, err := s.Erase(context.Background(), user); err != nil {
-						t.Error(err)
-					}
-				case 2:
-					l := load(newRing(40), "v2")
-					l.Reranker = &Reranker{Model: second, Blend: 1}
-					if i%20 == 0 {
-						if err := s.Serve(context.Background(), l); err != nil {
-							t.Error(err)
-						}
-					}
-				}
-				if _, err := s.Predict(context.Background(), req); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if st := s.States(); st.Bytes > 6000 {
-		t.Errorf("%+v", st)
-	}
-}
-
-// TestRerankErased: what was read before an erasure is not kept after it, and a
-// version's states go with it.
-func TestRerankErased(t *testing.T) {
-	store := newMemStore()
-	s := startBoth(t, Config{}, store, newRing(40), kin(t, 40), 1)
-	appendAll(t, s, did("ann", 1000, 1, 2, 3)...)
-	predict(t, s, Request{User: "ann"})
-	if st := s.States(); st.States != 1 {
-		t.Fatalf("%+v", st)
-	}
-	o := s.states.owner("ann", s.current.Load().second.Model)
-	if _, err := s.Erase(t.Context(), "ann"); err != nil {
-		t.Fatal(err)
-	}
-	if st := s.States(); st.States != 0 || st.Bytes != 0 {
-		t.Errorf("after erasure: %+v", st)
-	}
-	s.states.lend(o, &lifelong.History{Items: []int32{1, 2, 3}}, func(*lifelong.State) {})
-	if st := s.States(); st.States != 0 {
-		t.Errorf("a request under way brought it back: %+v", st)
-	}
-	appendAll(t, s, did("ann", 1000, 1, 2, 3)...)
-	predict(t, s, Request{User: "ann"})
-	if err := s.Serve(t.Context(), load(newRing(40), "v2")); err != nil {
-		t.Fatal(err)
-	}
-	if st := s.States(); st.States != 0 || st.Bytes != 0 {
-		t.Errorf("after a swap: %+v", st)
 	}
 }
 

@@ -171,9 +171,11 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request, past *past, p *Prediction) (Answer, error) {
 	snap.refs.Add(1) // the job's own; the caller's keeps it above zero
 	j := s.jobs.take(snap)
-	unknown, newest := j.fill(req, past.recent)
-	if past.whole != nil {
+	if past.both {
 		j.look(past.whole)
+	}
+	unknown, newest := j.fill(req, past.recent)
+	if past.both {
 		s.widen(j)
 	}
 	ans, err := s.climb(ctx, snap, j, req, past, p)
@@ -189,6 +191,7 @@ func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request,
 func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Request, past *past, p *Prediction) (Answer, error) {
 	if len(j.items) == 0 || j.only && len(j.candidates) == 0 { // nothing to go by, or nothing to rank
 		defer s.jobs.give(j)
+		s.states.forget(past.owner.user) // of whom nothing may be held any more
 		return s.popular(snap, j, req), nil
 	}
 	if deadline, ok := ctx.Deadline(); ok {

@@ -239,6 +239,12 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
+	m.Files[RerankerFile] = File{Bytes: 7, SHA256: sumHex(nil)}
+	m.Reranker = &Reranker{Kinds: []string{"", "view"}, Blend: 0.3, Candidates: 300}
+	if data, err = encodeManifest(m); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
 	f.Add([]byte(`{"format_version":2}`))
 	f.Add([]byte(`{"format_version":1,"files":{"../x":{}}}`))
 	f.Add([]byte(`[]`))

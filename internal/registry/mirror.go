@@ -19,12 +19,14 @@ import (
 // The bucket has the form of a registry:
 //
 //	current                       the version to serve
+//	history                       promotions, as in the folder
 //	<version>/<file>              as in the folder
 //
 // What is published in the folder is stored in the bucket, files first, then the
-// manifest, then its checksum; a promotion or rollback then replaces current. So
-// whoever reads current finds all that it names. Pull fetches what current names
-// into the folder, aside, verifies every byte and only then gives it its name.
+// manifest, then its checksum; a promotion or rollback then replaces history and
+// current. So whoever reads current finds all that it names. Pull fetches what current
+// names into the folder, aside, verifies every byte and only then gives it its name;
+// the folder's history becomes the bucket's.
 //
 // Caveat. Buckets have no lock: of two who promote at the same moment, the later
 // write wins.
@@ -102,7 +104,14 @@ func (m *Mirror) take(ctx context.Context, version string) error {
 			return err
 		}
 	}
-	return m.reg.promote(version, false)
+	if err := m.reg.promote(version, false); err != nil {
+		return err
+	}
+	history, _, err := m.history(ctx)
+	if err != nil || history == nil {
+		return err
+	}
+	return m.reg.locked(func() error { return m.reg.replace(historyFile, history) })
 }
 
 // fetch brings a version into the folder.
@@ -193,6 +202,13 @@ func (m *Mirror) push(version string, current bool) error {
 	}
 	if !current {
 		return nil
+	}
+	history, err := readBounded(m.reg.path(historyFile), maxHistoryBytes)
+	if err == nil {
+		err = m.bucket.Write(ctx, historyFile, history)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a current written by hand has none
+		return fmt.Errorf("push version %s: %w", version, err)
 	}
 	if err := m.bucket.Write(ctx, currentFile, []byte(version+"\n")); err != nil {
 		return fmt.Errorf("push version %s: %w", version, err)

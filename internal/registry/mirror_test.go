@@ -63,8 +63,9 @@ func mirrorHas(t *testing.T, reg *Registry, want string) {
 	}
 }
 
-// What one machine publishes, promotes and rolls back, another one serves.
-func TestMirror(t *testing.T) {
+// buckets are a bucket of each kind, by URL.
+func buckets(t *testing.T) map[string]string {
+	t.Helper()
 	backend := s3mem.New()
 	if err := backend.CreateBucket("models"); err != nil {
 		t.Fatal(err)
@@ -73,10 +74,15 @@ func TestMirror(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Setenv("AWS_ACCESS_KEY_ID", "anybody")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-	for kind, name := range map[string]string{
+	return map[string]string{
 		"folder": t.TempDir(),
 		"s3":     "s3://models/night?region=eu-central-1&use_path_style=true&endpoint=" + server.URL,
-	} {
+	}
+}
+
+// What one machine publishes, promotes and rolls back, another one serves.
+func TestMirror(t *testing.T) {
+	for kind, name := range buckets(t) {
 		t.Run(kind, func(t *testing.T) {
 			writer, _ := mirrored(t, name)
 			reader, m := mirrored(t, name)
@@ -104,7 +110,7 @@ func TestMirror(t *testing.T) {
 				t.Fatal(err)
 			}
 			pull(second)
-			if _, err := reader.Rollback(); err != nil { // the reader's history is its own, its current everybody's
+			if _, err := reader.Rollback(); err != nil { // its history is everybody's, as its current is
 				t.Fatal(err)
 			}
 			again, m2 := mirrored(t, name)

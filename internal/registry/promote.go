@@ -10,8 +10,12 @@ import (
 	"time"
 )
 
-// maxHistory is how many promotions are remembered.
-const maxHistory = 100
+const (
+	// maxHistory is how many promotions are remembered.
+	maxHistory = 100
+	// maxHistoryBytes bounds what is read of a history.
+	maxHistoryBytes = 64 << 10
+)
 
 // promotion is one line of the history.
 type promotion struct {
@@ -216,7 +220,7 @@ func encodeHistory(list []promotion) []byte {
 // readHistory reads the history file, oldest promotion first; no file is no history.
 func (r *Registry) readHistory() ([]promotion, error) {
 	path := r.path(historyFile)
-	data, err := readBounded(path, 64<<10)
+	data, err := readBounded(path, maxHistoryBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

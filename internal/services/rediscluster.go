@@ -128,6 +128,40 @@ func (r *Redis) follows(ctx context.Context) error {
 	return err
 }
 
+// Leaders returns the nodes that are primaries now. A node that does not answer is none.
+func (c *RedisCluster) Leaders(ctx context.Context) (leaders []*Redis) {
+	for _, node := range c.Nodes {
+		if node.Pid() == 0 {
+			continue
+		}
+		if role, err := node.Do(ctx, "ROLE"); err == nil && strings.HasPrefix(role, "master\n") {
+			leaders = append(leaders, node)
+		}
+	}
+	return leaders
+}
+
+// FailOver ends a primary as a power cut would, waits until one of its replicas has taken its place, starts it
+// again, and returns when it follows the new primary.
+func (c *RedisCluster) FailOver(ctx context.Context, primary *Redis) error {
+	if err := primary.Kill(); err != nil {
+		return err
+	}
+	err := until(ctx, "a replica to take over", func() error {
+		if n := len(c.Leaders(ctx)); n < c.Primaries {
+			return fmt.Errorf("%d of %d primaries are there", n, c.Primaries)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := primary.Start(ctx); err != nil {
+		return err
+	}
+	return until(ctx, "the old primary to follow", func() error { return primary.follows(ctx) })
+}
+
 // Kill ends every node at once.
 func (c *RedisCluster) Kill() error {
 	var faults []error

@@ -30,8 +30,11 @@ func TakeDigest(ctx context.Context, s Store, fn func([]event.Event) error) (Dig
 	var sum sum
 	err := s.Users(ctx, func(user event.UserID) error {
 		events, err := s.Recent(ctx, user, math.MaxInt32)
-		if err != nil || len(events) == 0 { // erased or expired since it was listed
-			return err
+		if err != nil {
+			return fmt.Errorf("user %q: %w", user, err)
+		}
+		if len(events) == 0 { // erased or expired since it was listed
+			return nil
 		}
 		d.Users++
 		d.Events += len(events)

@@ -37,9 +37,9 @@ func NewErasureList(secret Secret, receipts []Receipt) *ErasureList {
 }
 
 // SortReceipts sorts by time, then id.
-func SortReceipts(list []Receipt) {
-	slices.SortFunc(list, func(a, b Receipt) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
-}
+func SortReceipts(list []Receipt) { slices.SortFunc(list, compareReceipts) }
+
+func compareReceipts(a, b Receipt) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) }
 
 // ListErasures reads the list of a store.
 func ListErasures(ctx context.Context, s Erasures) (*ErasureList, error) {
@@ -62,6 +62,25 @@ func ListErasures(ctx context.Context, s Erasures) (*ErasureList, error) {
 func (l *ErasureList) Until(user event.UserID) (time.Time, bool) {
 	at, ok := l.until[l.Secret.UserHash(user)]
 	return at, ok
+}
+
+// Covers reports whether a user was erased at or after a moment, in Unix milliseconds. It costs next to nothing for a
+// moment after all erasures.
+func (l *ErasureList) Covers(user event.UserID, sent int64) bool {
+	if n := len(l.Receipts); n == 0 || l.Receipts[n-1].At.UnixMilli() < sent {
+		return false
+	}
+	at, ok := l.Until(user)
+	return ok && at.UnixMilli() >= sent
+}
+
+// Add adds a receipt to the list.
+func (l *ErasureList) Add(r Receipt) {
+	at, _ := slices.BinarySearchFunc(l.Receipts, r, compareReceipts)
+	l.Receipts = slices.Insert(l.Receipts, at, r)
+	if last, ok := l.until[r.UserHash]; !ok || last.Before(r.At) {
+		l.until[r.UserHash] = r.At
+	}
 }
 
 // The written form: a head, a receipt a line, and an end that counts them, so

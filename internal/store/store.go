@@ -33,6 +33,9 @@ var (
 	ErrCorrupt = errors.New("stored data is corrupt")
 	// ErrNewerFormat: the data was written by a later version of the program.
 	ErrNewerFormat = errors.New("stored data has a newer format than this program knows")
+	// ErrForeign: what belongs to no single user cannot be read, so nothing of this store can be used. It comes with
+	// ErrCorrupt or ErrNewerFormat, which without it are about the history or item at hand.
+	ErrForeign = errors.New("this is no store that this program can use")
 	// ErrInUse: another process has the store open.
 	ErrInUse = errors.New("store is in use by another process")
 	// ErrClosed: the store was closed.
@@ -86,6 +89,11 @@ type Histories interface {
 	// been stored; sending the batch again is the remedy. A cancelled ctx is honoured until the write has begun.
 	Append(ctx context.Context, events []event.Event) (Result, error)
 
+	// AppendSent is Append of events that come from a log: sent has, for each, the moment at which it was given to the
+	// log, in Unix milliseconds. An event of a user who was erased at or after that moment is left out, so that neither
+	// what was under way during an erasure nor what is read from the log again brings him back. Nil means now for all.
+	AppendSent(ctx context.Context, events []event.Event, sent []int64) (Result, error)
+
 	// Recent returns the newest n events of a user, oldest first. An unknown user has none.
 	Recent(ctx context.Context, user event.UserID, n int) ([]event.Event, error)
 
@@ -99,11 +107,20 @@ type Histories interface {
 	Users(ctx context.Context, fn func(event.UserID) error) error
 }
 
-// Result says what Append did; the three add up to the number of events given.
+// Result says what Append did; its fields add up to the number of events given.
 type Result struct {
 	Accepted  int // new events, stored
 	Duplicate int // events that were there already, or twice in the batch
 	Dropped   int // events older than all that the cap of the user keeps; not stored
+	Erased    int // events sent before their user was erased; not stored
+}
+
+// Add adds another result to r.
+func (r *Result) Add(other Result) {
+	r.Accepted += other.Accepted
+	r.Duplicate += other.Duplicate
+	r.Dropped += other.Dropped
+	r.Erased += other.Erased
 }
 
 // Page says which part of a history is wanted. The zero value is the newest DefaultPage events.
@@ -131,7 +148,8 @@ func (p Page) Size() int {
 // Erasures forgets users.
 type Erasures interface {
 	// Erase removes every event of a user, durably when it returns, and leaves a receipt. Erasing a user without events
-	// succeeds with a receipt over 0 events. Events that arrive later start a new history.
+	// succeeds with a receipt over 0 events. Events that arrive later start a new history, unless AppendSent says that they
+	// were sent before.
 	Erase(ctx context.Context, user event.UserID) (Receipt, error)
 
 	// Erasure returns a receipt by its id, ErrNotFound if there is none.

@@ -20,12 +20,18 @@ type GateRules struct {
 	MaxDrop float64 `json:"max_drop"`
 	// MinNDCG is a floor for NDCG@10, also of a first version; 0: none.
 	MinNDCG float64 `json:"min_ndcg,omitempty"`
+	// MinCases is how many test cases are needed to replace a current model: an
+	// interval over a handful says nothing, so almost any model would pass; 0: any.
+	MinCases int `json:"min_cases,omitempty"`
 }
 
 // Validate reports settings that make no sense.
 func (g GateRules) Validate() error {
 	if !(g.MaxDrop >= 0 && g.MaxDrop < 1) || !(g.MinNDCG >= 0 && g.MinNDCG <= 1) {
 		return fmt.Errorf("gate: max-drop %v and min-ndcg %v want 0 to 1", g.MaxDrop, g.MinNDCG)
+	}
+	if g.MinCases < 0 {
+		return fmt.Errorf("gate: min-cases is %d, want 0 or more", g.MinCases)
 	}
 	return nil
 }
@@ -48,6 +54,12 @@ func (g GateRules) Decide(candidate, popular, current *eval.Result) (*eval.Gate,
 		v.Rules = append(v.Rules, "NDCG@10 is not clearly below that of "+popular.Name)
 		if err := against(v, candidate, popular, 0); err != nil {
 			return nil, err
+		}
+	}
+	if current != nil && g.MinCases > 0 {
+		v.Rules = append(v.Rules, fmt.Sprintf("at least %d test cases", g.MinCases))
+		if n := len(candidate.Ranks); n < g.MinCases {
+			v.Faults = append(v.Faults, fmt.Sprintf("%d test cases cannot show that the model is as good as %s, %d can: gather more events", n, current.Name, g.MinCases))
 		}
 	}
 	if current != nil {

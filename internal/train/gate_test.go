@@ -60,6 +60,9 @@ func TestGate(t *testing.T) {
 		{"clearly worse, but allowed", GateRules{MaxDrop: 0.999}, result(t, "x", func(u int) int { return 2 + u%10 }), nil, good, ""},
 		{"worse than popularity", GateRules{}, bad, good, nil, "that of good is"},
 		{"below the floor", GateRules{MinNDCG: 0.9}, good, nil, nil, "below the floor"},
+		{"enough cases", GateRules{MinCases: 400}, good, bad, bad, ""},
+		{"too few cases", GateRules{MinCases: 401}, good, bad, bad, "400 test cases cannot show"},
+		{"few cases, nothing to replace", GateRules{MinCases: 401}, good, bad, nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -84,7 +87,7 @@ func TestGateRefusesWhatIsNotANumber(t *testing.T) {
 }
 
 func TestGateRules(t *testing.T) {
-	for _, bad := range []GateRules{{MaxDrop: -1}, {MaxDrop: 1}, {MinNDCG: 2}, {MaxDrop: math.NaN()}} {
+	for _, bad := range []GateRules{{MaxDrop: -1}, {MaxDrop: 1}, {MinNDCG: 2}, {MaxDrop: math.NaN()}, {MinCases: -1}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v has no fault", bad)
 		}

@@ -36,12 +36,15 @@ type NightOptions struct {
 	Hold     bool               // do not make it current even if nothing is
 	Gate     GateRules
 	Alone    bool // judge without baselines
-	Judge    JudgeOptions
-	Revision string               // of the source
-	CPU      string               // instruction set in use
-	Progress func(Event)          // of training
-	Say      func(string, ...any) // hears what is done, a line at a time
-	Now      func() time.Time     // nil: time.Now
+	// SecondNext says that a second stage is trained next: no word that the version
+	// has none.
+	SecondNext bool
+	Judge      JudgeOptions
+	Revision   string               // of the source
+	CPU        string               // instruction set in use
+	Progress   func(Event)          // of training
+	Say        func(string, ...any) // hears what is done, a line at a time
+	Now        func() time.Time     // nil: time.Now
 	// Suit, when not nil, may give another plan for the data once it has been
 	// read and cut, and says why. The plan's Data must stay.
 	Suit func(*features.Split, Plan) (plan Plan, why string)
@@ -429,7 +432,7 @@ func (n *night) finish() (*Summary, error) {
 		return nil, err
 	}
 	n.opt.Say("published version %s", s.Version)
-	if n.reranks != "" {
+	if n.reranks != "" && !n.opt.SecondNext {
 		n.opt.Say("note: the current version has a second stage (%s), this one has none; to train it one: trainjob train --recipe %s --first %s", n.reranks, n.reranks, s.Version)
 	}
 	if n.opt.Published != nil {

@@ -35,6 +35,11 @@ type NightlyOptions struct {
 	Erasures []*store.ErasureList // users whose earlier events must not be learned from
 	Cold     bool                 // begin with fresh weights, not with those of the current version
 	MaxAge   time.Duration        // an unfinished night older than this is begun anew; 0: never
+	// Second, when not nil, is trained on the same events as the second stage of
+	// what the night publishes, and judged against the first alone.
+	Second *LifelongPlan
+	// SecondProgress may be nil.
+	SecondProgress func(LifelongProgress)
 }
 
 // NightlySummary is the outcome of a night with its gathering.
@@ -43,6 +48,9 @@ type NightlySummary struct {
 	Night     string     `json:"night"`
 	Resumed   bool       `json:"resumed"` // went on with what an interrupted run had left
 	Gathering *Gathering `json:"gathered"`
+	// Second is the second stage, with the version that holds both; nil when none
+	// was asked for, or the first was refused.
+	Second *SecondSummary `json:"second_stage,omitempty"`
 }
 
 // Gathering says what was gathered.
@@ -157,7 +165,8 @@ func (n *nightly) identity() (string, error) {
 		Erased  string
 		Name    string
 		Cold    bool
-	}{n.plan, names, n.opt.Read, erased.commitment().SHA256, n.opt.Name, n.opt.Cold})
+		Second  *LifelongPlan `json:",omitempty"`
+	}{n.plan, names, n.opt.Read, erased.commitment().SHA256, n.opt.Name, n.opt.Cold, n.opt.Second})
 	if err != nil {
 		return "", fmt.Errorf("name the night: %w", err)
 	}
@@ -170,6 +179,8 @@ const (
 	gatheredFolder = "gathered"
 	gatheredFile   = "interactions.csv.gz"
 	trainingFolder = "training"
+	// FetchedFolder is where sources may keep what they fetch while they gather.
+	FetchedFolder = "fetched"
 )
 
 func (n *nightly) path(name ...string) string {
@@ -254,10 +265,13 @@ func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 		return nil, err
 	}
 	opt := n.opt.NightOptions
+	if n.opt.Second != nil { // what becomes current is decided when both stages are there
+		opt.Promote, opt.Hold, opt.SecondNext = false, true, true
+	}
 	if published != nil {
 		n.opt.Say("version %s of this night is published already", published.Version)
-		if out.Summary, err = summaryOf(published); err == nil {
-			err = promote(out.Summary, &opt)
+		if out.Summary, err = summaryOf(published); err == nil && (n.opt.Second == nil || published.Reranker != nil) {
+			err = promote(out.Summary, &n.opt.NightOptions)
 		}
 	} else {
 		opt.Data, opt.Work = n.path(gatheredFolder), n.path(trainingFolder)
@@ -272,10 +286,33 @@ func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 	if out.Summary == nil {
 		return nil, err
 	}
+	if err == nil && n.opt.Second != nil && (published == nil || published.Reranker == nil) {
+		out.Second, err = n.second(ctx, out.Summary)
+	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		err = errors.Join(err, n.clear())
 	}
 	return out, err
+}
+
+// second trains the second stage of what the night has published. Where there is
+// none to train, or both stages are refused, the first may still take its place
+// alone.
+func (n *nightly) second(ctx context.Context, first *Summary) (*SecondSummary, error) {
+	o := &n.opt
+	s, err := SecondStage(ctx, *o.Second, SecondOptions{
+		Data: n.path(gatheredFolder), Filter: n.plan.Data, SameData: true, Registry: o.Registry, First: first.Version, Publish: true,
+		Promote: o.Promote, Hold: o.Hold, Gate: o.Gate, Name: o.Name, Workers: o.Judge.Workers, Revision: o.Revision, CPU: o.CPU, Say: o.Say, Progress: o.SecondProgress,
+	})
+	switch {
+	case errors.Is(err, features.ErrNoEvents):
+		o.Say("no second stage: %v", err)
+	case errors.Is(err, ErrRefused):
+		o.Say("%v", err)
+	default:
+		return s, err
+	}
+	return s, promote(first, &o.NightOptions)
 }
 
 func (n *nightly) originOf() *Origin {
@@ -294,12 +331,13 @@ func (n *nightly) published() (*registry.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	var found *registry.Manifest // with the second stage, if the night got so far
 	for _, i := range infos {
-		if i.Fault == nil && (i.Version == n.state.Version || i.Manifest.Night == n.state.Night) {
-			return &i.Manifest, nil
+		if i.Fault == nil && (i.Version == n.state.Version || i.Manifest.Night == n.state.Night) && (found == nil || i.Manifest.Reranker != nil) {
+			found = &i.Manifest
 		}
 	}
-	return nil, nil
+	return found, nil
 }
 
 // clear removes what a night leaves in the working folder.
@@ -307,7 +345,7 @@ func (n *nightly) clear() error {
 	if err := os.Remove(n.path(nightStateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("clear the working folder: %w", err)
 	}
-	for _, folder := range []string{gatheredFolder, trainingFolder} {
+	for _, folder := range []string{gatheredFolder, trainingFolder, FetchedFolder} {
 		if err := os.RemoveAll(n.path(folder)); err != nil {
 			return fmt.Errorf("clear the working folder: %w", err)
 		}

@@ -21,6 +21,7 @@ import (
 type SecondOptions struct {
 	Data       string   // a file or folder that features.Read reads
 	Filter     DataPlan // how it is read; its cut is not used: slates have their own
+	SameData   bool     // Data is what the first stage learned from: its erasures and its night are those of both
 	Registry   *registry.Registry
 	First      string // version that retrieves: a name, "current" or "latest"
 	Candidates int    // how many items it retrieves; default 200
@@ -299,7 +300,7 @@ func (s *second) publish() (err error) {
 	}
 	defer func() { err = errors.Join(err, d.Abort()) }() // does nothing once published
 	for name := range v.Manifest.Files {
-		if name == registry.RerankerFile || name == registry.ErasuresFile {
+		if name == registry.RerankerFile || name == registry.ErasuresFile && !s.opt.SameData {
 			continue // the new second stage takes the place of the old, and what it learned from obeys no receipt
 		}
 		if err := create(d, part{name, func(w io.Writer) error {
@@ -312,11 +313,13 @@ func (s *second) publish() (err error) {
 		return fmt.Errorf("publish %s: %w", registry.RerankerFile, err)
 	}
 	m := v.Manifest
-	if m.Erased != nil {
+	if m.Erased != nil && !s.opt.SameData {
 		s.opt.Say("note: the first stage obeys %d erasures; of the data of the second nobody knows, so the version claims none", m.Erased.Receipts)
 	}
 	m.Name = cmp.Or(s.opt.Name, m.Name)
-	m.Night, m.Erased = "", nil // both speak of the first stage's data alone
+	if !s.opt.SameData {
+		m.Night, m.Erased = "", nil // both speak of the first stage's data alone
+	}
 	m.Created, m.Files, m.Revision, m.CPU = time.Time{}, nil, s.opt.Revision, s.opt.CPU
 	m.Reranker = &registry.Reranker{Blend: s.sum.Blend, Candidates: s.opt.Candidates, Kinds: s.kinds()}
 	if m.Metrics, err = withMetrics(m.Metrics, "second_stage", s.sum); err != nil {

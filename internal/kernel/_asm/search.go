@@ -14,6 +14,7 @@ func search() {
 	placesAtLeast()
 	countAtLeast()
 	countAbove()
+	gatherSum()
 }
 
 // What package kernel lays out.
@@ -208,5 +209,67 @@ func countAbove() {
 	SUBQ(I32(-128), above)
 	SUBQ(Imm(32), rest)
 	JGT(LabelRef("block"))
+	done()
+}
+
+// gatherSum adds up weighted rows of a table, sixteen columns at a time, which stay
+// in registers while it goes through the rows.
+func gatherSum() {
+	s := avx2
+	routine(s, "gatherSum", "(rows, cols int, dst, table *float32, idx *int32, weights *float32)",
+		"for r < rows, c < cols: dst[c] += weights[r]*table[idx[r]*cols+c]")
+	rows, cols := Load(Param("rows"), GP64()), Load(Param("cols"), GP64())
+	ptrs := pointers("dst", "table", "idx", "weights")
+	dst, table, idx, weights := ptrs[0], ptrs[1], ptrs[2], ptrs[3]
+	stride, left := GP64(), GP64()
+	MOVQ(cols, stride)
+	SHLQ(Imm(2), stride)
+	MOVQ(cols, left)
+	down := func(label string, add func(row reg.Register, weight reg.Register)) {
+		from, at, n, row, weight := GP64(), GP64(), GP64(), GP64(), s.vec()
+		MOVQ(idx, from)
+		MOVQ(weights, at)
+		MOVQ(rows, n)
+		Label(label)
+		MOVLQSX(Mem{Base: from}, row)
+		IMULQ(stride, row)
+		ADDQ(table, row)
+		VBROADCASTSS(Mem{Base: at}, weight)
+		add(row, weight)
+		ADDQ(Imm(4), from)
+		ADDQ(Imm(4), at)
+		DECQ(n)
+		JNZ(LabelRef(label))
+	}
+	Label("strip")
+	SUBQ(Imm(16), left)
+	JLT(LabelRef("narrow"))
+	low, high := s.vec(), s.vec()
+	VMOVUPS(Mem{Base: dst}, low)
+	VMOVUPS(Mem{Base: dst, Disp: s.bytes()}, high)
+	down("wide", func(row, weight reg.Register) {
+		VFMADD231PS(Mem{Base: row}, weight, low)
+		VFMADD231PS(Mem{Base: row, Disp: s.bytes()}, weight, high)
+	})
+	VMOVUPS(low, Mem{Base: dst})
+	VMOVUPS(high, Mem{Base: dst, Disp: s.bytes()})
+	ADDQ(Imm(64), dst)
+	ADDQ(Imm(64), table)
+	JMP(LabelRef("strip"))
+	Label("narrow")
+	ADDQ(Imm(16), left)
+	JZ(LabelRef("over"))
+	one := XMM()
+	Label("column")
+	VMOVSS(Mem{Base: dst}, one)
+	down("single", func(row, weight reg.Register) {
+		VFMADD231SS(Mem{Base: row}, weight.(reg.VecVirtual).AsX(), one)
+	})
+	VMOVSS(one, Mem{Base: dst})
+	ADDQ(Imm(4), dst)
+	ADDQ(Imm(4), table)
+	DECQ(left)
+	JNZ(LabelRef("column"))
+	Label("over")
 	done()
 }

@@ -2,6 +2,7 @@ package lifelong_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -17,7 +18,7 @@ func longHistory(n, items int, seed uint64) lifelong.History {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	h := lifelong.History{Items: make([]int32, n)}
 	for i := range h.Items {
-		h.Items[i] = int32(rng.IntN(items))
+		h.Items[i] = int32(math.Pow(float64(items), rng.Float64())) - 1
 	}
 	return h
 }

@@ -164,9 +164,9 @@ func (in *input) keepWeights(t *tensor.Tape, weights tensor.Mat) {
 	}
 }
 
-func resize(s []float32, n int) []float32 {
+func resize[T any](s []T, n int) []T {
 	if cap(s) < n {
-		return make([]float32, n)
+		return make([]T, n)
 	}
 	return s[:n]
 }

@@ -3,6 +3,7 @@ package lifelong
 import (
 	"seqrec/internal/attention"
 	"seqrec/internal/kernel"
+	"seqrec/internal/tensor"
 )
 
 // remembering is the optional second interface of a search that can keep what it
@@ -87,12 +88,11 @@ type recall struct {
 	queries  []float32
 	bias     []float32 // of each event
 	place    []float32 // time term of the p-th newest event, by p
+	placeRow []int32   // its row of the position tables
 	gaps     []float32 // of each gap row
 	kinds    []float32 // of each kind code
 	weights  []float32 // of the hits of one candidate
-	rows     []float32 // vectors of the events found so far
-	slot     []int32   // by event: its row in rows, from 1; 0 for none
-	found    []int32   // the events that have a row
+	rows     []int32   // of one table, for the hits of one candidate
 }
 
 // search runs the search of all candidates.
@@ -119,7 +119,8 @@ func (s *Scorer) shareTime(t *tables, st *State, at int64) {
 	n := h.Len()
 	r.bias = resize(r.bias, n)
 	for p := len(r.place); p <= n; p++ {
-		r.place = append(r.place, t.temporalScale()*rowDot(t.position, 0, c.position(p)))
+		r.placeRow = append(r.placeRow, c.position(p))
+		r.place = append(r.place, t.temporalScale()*rowDot(t.position, 0, r.placeRow[p]))
 	}
 	for i := range r.bias {
 		r.bias[i] = r.place[n-i]
@@ -144,21 +145,53 @@ func (s *Scorer) shareTime(t *tables, st *State, at int64) {
 
 func (m *searchMemory) aggregate(dst []float32, s *Scorer, st *State, candidates []int32, at int64) {
 	m.search(s, st, candidates, at)
-	r, width := &s.recall, m.model.represent.width()
-	if len(r.slot) < st.Len() {
-		r.slot = append(r.slot, make([]int32, st.Len()-len(r.slot))...)
-	}
-	r.rows, r.found = r.rows[:0], r.found[:0]
+	width := m.model.represent.width()
 	clear(dst)
 	for i := range candidates {
-		hits := r.searcher.Hits(i)
-		u := dst[i*width:][:width]
-		for j, w := range s.soften(hits) {
-			kernel.Axpy(u, w, s.rowOf(st, hits[j].Event, at))
-		}
+		hits := s.recall.searcher.Hits(i)
+		s.sum(dst[i*width:][:width], hits, s.soften(hits), st, at)
 	}
-	for _, e := range r.found {
-		r.slot[e] = 0
+}
+
+// sum adds the weighted representations of hits to u, table by table: what
+// tables.vectors lays side by side is never laid out.
+func (s *Scorer) sum(u []float32, hits []attention.Hit, weights []float32, st *State, at int64) {
+	t, r, h := s.model.represent, &s.recall, &st.history
+	if len(hits) == 0 {
+		return
+	}
+	r.rows = resize(r.rows, len(hits))
+	add := func(p *tensor.Param) {
+		kernel.GatherSum(u[:p.Val.Cols], p.Val.V, r.rows, weights)
+		u = u[p.Val.Cols:]
+	}
+	for j := range hits {
+		r.rows[j] = h.Items[hits[j].Event]
+	}
+	add(t.item)
+	if t.category != nil {
+		for j, item := range r.rows {
+			r.rows[j] = s.model.categories[item]
+		}
+		add(t.category)
+	}
+	if t.kind != nil {
+		for j := range hits {
+			r.rows[j] = kindOf(*h, int(hits[j].Event))
+		}
+		add(t.kind)
+	}
+	if t.position != nil {
+		for j := range hits {
+			r.rows[j] = r.placeRow[h.Len()-int(hits[j].Event)]
+		}
+		add(t.position)
+	}
+	if t.gap != nil {
+		for j := range hits {
+			r.rows[j] = gapOf(*h, int(hits[j].Event), at)
+		}
+		add(t.gap)
 	}
 }
 
@@ -171,39 +204,6 @@ func (s *Scorer) soften(hits []attention.Hit) []float32 {
 	}
 	kernel.Softmax(r.weights, 1)
 	return r.weights
-}
-
-// rowOf is the representation of an event, made once a request.
-func (s *Scorer) rowOf(st *State, event int32, at int64) []float32 {
-	r, width := &s.recall, s.model.represent.width()
-	if r.slot[event] == 0 {
-		n := len(r.rows)
-		if cap(r.rows) < n+width {
-			r.rows = append(r.rows, make([]float32, width)...)
-		}
-		r.rows = r.rows[:n+width]
-		s.represent(r.rows[n:], st, int(event), at)
-		r.found = append(r.found, event)
-		r.slot[event] = int32(len(r.found))
-	}
-	return r.rows[int(r.slot[event]-1)*width:][:width]
-}
-
-// represent writes the representation of event i: the row that tables.vectors
-// gives it.
-func (s *Scorer) represent(dst []float32, st *State, i int, at int64) {
-	t, h, c := s.model.represent, &st.history, &s.model.config
-	t.identityOf(dst, h.Items[i], s.model.categories)
-	dst = dst[t.identity:]
-	if t.kind != nil {
-		dst = dst[copy(dst, row(t.kind, kindOf(*h, i))):]
-	}
-	if t.position != nil {
-		dst = dst[copy(dst, row(t.position, c.position(h.Len()-i))):]
-	}
-	if t.gap != nil {
-		copy(dst, row(t.gap, gapOf(*h, i, at)))
-	}
 }
 
 func (m *searchMemory) explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool) {

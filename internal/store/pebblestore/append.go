@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"time"
 
@@ -20,6 +21,11 @@ const maxPiece = 4096
 
 // Append implements store.Histories.
 func (s *Store) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+	return s.AppendSent(ctx, events, nil)
+}
+
+// AppendSent implements store.Histories.
+func (s *Store) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	if err := s.enter(); err != nil {
 		return store.Result{}, err
 	}
@@ -28,19 +34,24 @@ func (s *Store) Append(ctx context.Context, events []event.Event) (store.Result,
 	if err := checkEvents(events); err != nil {
 		return total, fmt.Errorf("append: %w", err)
 	}
+	if sent != nil {
+		if err := s.erased.load(ctx, s); err != nil {
+			return total, fmt.Errorf("append: %w", err)
+		}
+	}
 	a := s.appenders.Get().(*appender)
 	defer s.appenders.Put(a)
-	for piece := range slices.Chunk(events, maxPiece) {
+	for len(events) > 0 {
 		if err := ctx.Err(); err != nil {
 			return total, fmt.Errorf("append: %w", err)
 		}
-		r, err := a.append(piece)
+		n := min(len(events), maxPiece)
+		r, err := a.append(events[:n], sent[:min(n, len(sent))])
 		if err != nil {
 			return total, fmt.Errorf("append: %w", classify(err))
 		}
-		total.Accepted += r.Accepted
-		total.Duplicate += r.Duplicate
-		total.Dropped += r.Dropped
+		total.Add(r)
+		events, sent = events[n:], sent[min(n, len(sent)):]
 	}
 	s.counters.add(total)
 	return total, nil
@@ -70,6 +81,7 @@ type appender struct {
 type row struct {
 	event event.Event
 	entry store.Entry
+	sent  int64 // see AppendSent
 }
 
 func newAppender(s *Store) *appender {
@@ -79,10 +91,16 @@ func newAppender(s *Store) *appender {
 }
 
 // append stores at most maxPiece valid events and returns when they are durable.
-func (a *appender) append(events []event.Event) (store.Result, error) {
+func (a *appender) append(events []event.Event, sent []int64) (store.Result, error) {
 	defer a.forget()
 	if err := a.number(events); err != nil {
 		return store.Result{}, err
+	}
+	for i := range a.rows {
+		a.rows[i].sent = math.MaxInt64
+		if i < len(sent) {
+			a.rows[i].sent = sent[i]
+		}
 	}
 	slices.SortFunc(a.rows, func(x, y row) int { return event.Compare(x.event, y.event) })
 	b := a.s.db.NewBatch()
@@ -159,9 +177,7 @@ func (a *appender) apply(b *pebble.Batch) (store.Result, error) {
 		if err != nil {
 			return total, fmt.Errorf("history of a user: %w", err)
 		}
-		total.Accepted += r.Accepted
-		total.Duplicate += r.Duplicate
-		total.Dropped += r.Dropped
+		total.Add(r)
 		rows = rows[n:]
 	}
 	if b.Empty() {
@@ -177,11 +193,17 @@ func (a *appender) apply(b *pebble.Batch) (store.Result, error) {
 
 // user plans the change of one user's history into b. The rows are sorted.
 func (a *appender) user(b *pebble.Batch, rows []row, now time.Time) (store.Result, error) {
+	user := rows[0].event.User
 	a.in = a.in[:0]
 	for i := range rows {
-		a.in = append(a.in, rows[i].entry)
+		if !a.s.erased.covers(user, rows[i].sent) {
+			a.in = append(a.in, rows[i].entry)
+		}
 	}
-	user := rows[0].event.User
+	erased := len(rows) - len(a.in)
+	if len(a.in) == 0 {
+		return store.Result{Erased: erased}, nil
+	}
 	a.key = appendUser(a.key[:0], user, headPart)
 	head, closer, err := a.s.db.Get(a.key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -193,6 +215,7 @@ func (a *appender) user(b *pebble.Batch, rows []row, now time.Time) (store.Resul
 	}
 	a.sealed.user = user
 	edit, result, err := a.editor.Apply(head, &a.sealed, a.in, now)
+	result.Erased = erased
 	if err != nil || edit.Head == nil {
 		return result, err
 	}

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -60,7 +62,63 @@ func (s *Store) erase(user event.UserID) (store.Receipt, error) {
 	if err := deleteUser(b, user); err != nil {
 		return r, err
 	}
-	return r, b.Commit(pebble.Sync)
+	return r, s.erased.add(r, func() error { return b.Commit(pebble.Sync) })
+}
+
+// erasures is what AppendSent asks about users. A user's erasures change under the lock of his history only, so who holds
+// it gets an answer that stays right.
+type erasures struct {
+	mu   sync.RWMutex
+	list *store.ErasureList // nil until it is first needed
+}
+
+// load reads the receipts unless that was done. One that is corrupt is passed over: whom it is about cannot be known.
+func (e *erasures) load(ctx context.Context, s *Store) error {
+	e.mu.RLock()
+	loaded := e.list != nil
+	e.mu.RUnlock()
+	if loaded {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{receiptSpace}, UpperBound: []byte{receiptSpace + 1}})
+	if err != nil {
+		return fmt.Errorf("list erasures: %w", classify(err))
+	}
+	var receipts []store.Receipt
+	err = eachReceipt(ctx, it, func(r store.Receipt, err error) error {
+		if errors.Is(err, store.ErrCorrupt) {
+			return nil
+		}
+		receipts = append(receipts, r)
+		return err
+	})
+	if err = errors.Join(err, it.Close()); err == nil {
+		e.list = store.NewErasureList(s.secret, receipts)
+	}
+	return err
+}
+
+// add commits an erasure and keeps its receipt.
+func (e *erasures) add(r store.Receipt, commit func() error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := commit()
+	if err == nil && e.list != nil {
+		e.list.Add(r)
+	}
+	return err
+}
+
+// covers reports whether a user was erased at or after a moment.
+func (e *erasures) covers(user event.UserID, sent int64) bool {
+	if sent == math.MaxInt64 {
+		return false
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.list.Covers(user, sent)
 }
 
 // head returns the header of a user's newest chunk, zero if there is none or it has expired, and whether any is stored.
@@ -116,14 +174,20 @@ func (s *Store) EachErasure(ctx context.Context, fn func(store.Receipt) error) e
 	if err != nil {
 		return fmt.Errorf("list erasures: %w", classify(err))
 	}
-	err = eachReceipt(ctx, it, fn)
+	err = eachReceipt(ctx, it, func(r store.Receipt, err error) error {
+		if err != nil {
+			return err
+		}
+		return fn(r)
+	})
 	if closeErr := it.Close(); err == nil && closeErr != nil {
 		return fmt.Errorf("list erasures: %w", classify(closeErr))
 	}
 	return err
 }
 
-func eachReceipt(ctx context.Context, it *pebble.Iterator, fn func(store.Receipt) error) error {
+// eachReceipt calls fn with every receipt, or with why one cannot be read.
+func eachReceipt(ctx context.Context, it *pebble.Iterator, fn func(store.Receipt, error) error) error {
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("list erasures: %w", err)
@@ -134,9 +198,9 @@ func eachReceipt(ctx context.Context, it *pebble.Iterator, fn func(store.Receipt
 		}
 		r, err := store.DecodeReceipt(value)
 		if err != nil {
-			return fmt.Errorf("list erasures: %q: %w", it.Key()[1:], err)
+			err = fmt.Errorf("list erasures: %q: %w", it.Key()[1:], err)
 		}
-		if err := fn(r); err != nil {
+		if err := fn(r, err); err != nil {
 			return err
 		}
 	}

@@ -107,6 +107,7 @@ type Store struct {
 	secret store.Secret
 	items  *names
 	kinds  *names
+	erased erasures
 
 	seed      maphash.Seed        // of the hash that spreads users over their locks
 	users     [stripes]sync.Mutex // each guards the histories of the users that hash to it

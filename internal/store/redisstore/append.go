@@ -28,6 +28,11 @@ const (
 
 // Append implements store.Histories. Users whose history cannot be read do not keep the others from being stored.
 func (s *Store) Append(ctx context.Context, events []event.Event) (store.Result, error) {
+	return s.AppendSent(ctx, events, nil)
+}
+
+// AppendSent implements store.Histories.
+func (s *Store) AppendSent(ctx context.Context, events []event.Event, sent []int64) (store.Result, error) {
 	var total store.Result
 	for i, e := range events {
 		if faults := e.Validate(time.Time{}); faults != nil {
@@ -35,14 +40,20 @@ func (s *Store) Append(ctx context.Context, events []event.Event) (store.Result,
 		}
 	}
 	for first := true; first || len(events) > 0; first = false {
-		piece := events[:min(len(events), maxPiece)]
-		events = events[len(piece):]
+		n := min(len(events), maxPiece)
+		piece := logged{events[:n], sent[:min(n, len(sent))]}
+		events, sent = events[n:], sent[len(piece.sent):]
+		var erased int
+		if len(piece.sent) > 0 {
+			var err error
+			if piece, erased, err = s.withoutErased(ctx, piece); err != nil {
+				return total, fmt.Errorf("append: %w", err)
+			}
+		}
 		err := s.call(ctx, "append", s.opts.WriteTimeout, func(ctx context.Context) error {
-			a := appender{s: s}
+			a := appender{s: s, total: store.Result{Erased: erased}}
 			err := a.append(ctx, piece)
-			total.Accepted += a.total.Accepted
-			total.Duplicate += a.total.Duplicate
-			total.Dropped += a.total.Dropped
+			total.Add(a.total)
 			s.counters.add(a.total)
 			return err
 		})
@@ -66,6 +77,24 @@ type appender struct {
 type row struct {
 	event event.Event
 	entry store.Entry
+	sent  int64 // see AppendSent
+}
+
+// sentNow is later than any erasure.
+const sentNow = 1 << 52
+
+// logged are events with the moments at which they were sent, none if that was now.
+type logged struct {
+	events []event.Event
+	sent   []int64
+}
+
+// at is the moment at which event i was sent.
+func (l logged) at(i int) int64 {
+	if len(l.sent) == 0 {
+		return sentNow
+	}
+	return l.sent[i]
 }
 
 // change is what is new for one user, and how it is to be written.
@@ -79,8 +108,8 @@ type change struct {
 }
 
 // append stores at most maxPiece valid events.
-func (a *appender) append(ctx context.Context, events []event.Event) error {
-	if len(events) == 0 {
+func (a *appender) append(ctx context.Context, events logged) error {
+	if len(events.events) == 0 {
 		return nil
 	}
 	a.names = lookup{ctx, a.s.items, a.s.kinds}
@@ -131,11 +160,10 @@ func pause(ctx context.Context, round int) error {
 }
 
 // remaining returns the events of changes.
-func remaining(open []*change) []event.Event {
-	var out []event.Event
+func remaining(open []*change) (out logged) {
 	for _, c := range open {
 		for _, r := range c.rows {
-			out = append(out, r.event)
+			out.events, out.sent = append(out.events, r.event), append(out.sent, r.sent)
 		}
 	}
 	return out
@@ -143,8 +171,8 @@ func remaining(open []*change) []event.Event {
 
 // changes gives numbers to the events and sorts them into one change for each user. The numbers hold for the generation
 // that it returns.
-func (a *appender) changes(ctx context.Context, events []event.Event) ([]*change, uint64, error) {
-	generation := a.s.generation()
+func (a *appender) changes(ctx context.Context, in logged) ([]*change, uint64, error) {
+	generation, events := a.s.generation(), in.events
 	items, kinds := make([]string, len(events)), make([]string, len(events))
 	for i, e := range events {
 		e = e.Canonical()
@@ -160,7 +188,7 @@ func (a *appender) changes(ctx context.Context, events []event.Event) ([]*change
 	}
 	a.rows = make([]row, len(events))
 	for i, e := range events {
-		a.rows[i] = row{e.Canonical(), store.Entry{Time: e.Time, Item: itemOf[items[i]], Kind: kindOf[kinds[i]]}}
+		a.rows[i] = row{e.Canonical(), store.Entry{Time: e.Time, Item: itemOf[items[i]], Kind: kindOf[kinds[i]]}, in.at(i)}
 	}
 	slices.SortFunc(a.rows, func(x, y row) int { return event.Compare(x.event, y.event) })
 	var out []*change
@@ -179,7 +207,7 @@ func (a *appender) changes(ctx context.Context, events []event.Event) ([]*change
 func (s *Store) kindNumbers(ctx context.Context, kinds []string) (map[string]uint32, error) {
 	out, err := s.kinds.numbers(ctx, append([]string{string(event.DefaultKind)}, kinds...))
 	if err == nil && out[string(event.DefaultKind)] != 0 {
-		err = fmt.Errorf("dictionary %s: kind %q has number %d, not 0: %w", s.kinds.byName, event.DefaultKind, out[string(event.DefaultKind)], store.ErrCorrupt)
+		err = foreign(fmt.Errorf("dictionary %s: kind %q has number %d, not 0: %w", s.kinds.byName, event.DefaultKind, out[string(event.DefaultKind)], store.ErrCorrupt))
 	}
 	return out, err
 }
@@ -207,7 +235,8 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 			overtaken = append(overtaken, c)
 			continue
 		} else if err != nil {
-			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, store.ErrNewerFormat) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			ofUser := errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNewerFormat) || redis.HasErrorPrefix(err, "WRONGTYPE")
+			if !ofUser || errors.Is(err, store.ErrForeign) {
 				return nil, err
 			}
 			*faults = append(*faults, fmt.Errorf("history of a user: %w", classify(ctx, err)))
@@ -236,6 +265,10 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 			overtaken = append(overtaken, c)
 		case done == 0:
 			overtaken = append(overtaken, c)
+		case done < 0: // erased just now
+			if a.forget(c, -int64(done)); len(c.rows) > 0 {
+				overtaken = append(overtaken, c)
+			}
 		default:
 			a.count(c)
 		}
@@ -243,10 +276,13 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 	return overtaken, nil
 }
 
-func (a *appender) count(c *change) {
-	a.total.Accepted += c.result.Accepted
-	a.total.Duplicate += c.result.Duplicate
-	a.total.Dropped += c.result.Dropped
+func (a *appender) count(c *change) { a.total.Add(c.result) }
+
+// forget leaves out what was sent up to a moment.
+func (a *appender) forget(c *change, until int64) {
+	before := len(c.rows)
+	c.rows = slices.DeleteFunc(c.rows, func(r row) bool { return r.sent <= until })
+	a.total.Erased += before - len(c.rows)
 }
 
 // plan turns the new events of a user into arguments of the script.
@@ -270,13 +306,13 @@ func (a *appender) plan(ctx context.Context, c *change, now time.Time) error {
 	}
 	c.result, c.args = result, nil
 	if edit.Head != nil {
-		c.args, err = a.arguments(head, &sealed, edit)
+		c.args, err = a.arguments(c, head, &sealed, edit)
 	}
 	return err
 }
 
 // arguments are those of appendScript. They copy the edit, whose memory the next plan takes.
-func (a *appender) arguments(head []byte, sealed *sealedReader, edit *store.Edit) ([]any, error) {
+func (a *appender) arguments(c *change, head []byte, sealed *sealedReader, edit *store.Edit) ([]any, error) {
 	after, err := store.ParseChunk(edit.Head)
 	if err != nil {
 		return nil, err
@@ -297,6 +333,7 @@ func (a *appender) arguments(head []byte, sealed *sealedReader, edit *store.Edit
 	args := []any{
 		head, slices.Clone(edit.Head), a.s.lifetime().Milliseconds(), flag(sealed.loaded), sealed.revision, revision,
 		flag(edit.Clear), flag(after.Head.Older > 0), len(edit.Delete),
+		slices.MinFunc(c.rows, func(x, y row) int { return cmp.Compare(x.sent, y.sent) }).sent,
 	}
 	for _, key := range edit.Delete {
 		args = append(args, slices.Clone(key))
@@ -328,7 +365,7 @@ func (a *appender) write(ctx context.Context, planned []*change) error {
 }
 
 func (s *Store) eval(ctx context.Context, p redis.Cmdable, c *change) {
-	c.done = p.EvalSha(ctx, appendScript.Hash(), []string{c.key, s.keys.sealed(c.key)}, c.args...)
+	c.done = p.EvalSha(ctx, appendScript.Hash(), []string{c.key, s.keys.sealed(c.key), s.keys.mark(c.key)}, c.args...)
 }
 
 // writeAndWait writes each node's share on one connection and waits there: WAIT is about the writes of its connection.

@@ -25,8 +25,8 @@ func (s *Store) Erase(ctx context.Context, user event.UserID) (r store.Receipt, 
 		if err != nil {
 			return err
 		}
-		r = store.Receipt{ID: rand.Text(), UserHash: secret.UserHash(user), At: s.opts.Now().UTC().Truncate(time.Millisecond)}
-		if r.Events, err = s.remove(ctx, user); err != nil {
+		r = store.Receipt{ID: rand.Text(), UserHash: secret.UserHash(user)}
+		if r.Events, r.At, err = s.remove(ctx, user); err != nil {
 			return err
 		}
 		record, err := store.EncodeReceipt(r)
@@ -42,35 +42,37 @@ func (s *Store) Erase(ctx context.Context, user event.UserID) (r store.Receipt, 
 	return r, err
 }
 
-// remove removes the history of a user and returns how many events it had.
-func (s *Store) remove(ctx context.Context, user event.UserID) (int, error) {
+// remove removes the history of a user. It returns how many events that had, and the moment of the erasure: after it was
+// looked at and before it went, so what was in it was sent before that moment, and what comes after it may be told apart.
+func (s *Store) remove(ctx context.Context, user event.UserID) (n int, at time.Time, err error) {
 	key := s.keys.head(user)
 	for round := range maxRounds {
 		if err := pause(ctx, round); err != nil {
-			return 0, err
+			return 0, at, err
 		}
 		value, err := found(s.client.Get(ctx, key))
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return 0, s.client.Del(ctx, key, s.keys.sealed(key)).Err()
-		} else if err != nil {
-			return 0, err
+		if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") { // what is of another type goes too
+			return 0, at, err
 		}
 		head, err := s.parseHead(value)
 		if value == nil {
 			err = nil
 		}
 		if err != nil && !errors.Is(err, store.ErrCorrupt) {
-			return 0, err
+			return 0, at, err
 		}
-		done, err := eraseScript.Run(ctx, s.client, []string{key, s.keys.sealed(key)}, value).Int()
+		at = s.opts.Now().UTC().Truncate(time.Millisecond)
+		keys := []string{key, s.keys.sealed(key), s.keys.mark(key)}
+		done, err := eraseScript.Run(ctx, s.client, keys, value, at.UnixMilli(), markFor.Milliseconds()).Int()
 		if err != nil {
-			return 0, err
+			return 0, at, err
 		}
 		if done == 1 {
-			return s.waited(ctx, key, head.Count+head.Head.Older)
+			n, err := s.waited(ctx, key, head.Count+head.Head.Older)
+			return n, at, err
 		}
 	}
-	return 0, fmt.Errorf("the history changed under each of %d attempts: %w", maxRounds, store.ErrUnavailable)
+	return 0, at, fmt.Errorf("the history changed under each of %d attempts: %w", maxRounds, store.ErrUnavailable)
 }
 
 // waited returns n once the replicas that are waited for have the erasure.
@@ -111,12 +113,22 @@ func (s *Store) Erasure(ctx context.Context, id string) (r store.Receipt, err er
 
 // EachErasure implements store.Erasures.
 func (s *Store) EachErasure(ctx context.Context, fn func(store.Receipt) error) error {
+	return s.eachReceipt(ctx, func(r store.Receipt, err error) error {
+		if err != nil {
+			return err
+		}
+		return fn(r)
+	})
+}
+
+// eachReceipt calls fn with every receipt, or with why one cannot be read.
+func (s *Store) eachReceipt(ctx context.Context, fn func(store.Receipt, error) error) error {
 	return s.eachField(ctx, "list erasures", s.keys.shared("e"), func(id, value string) error {
 		r, err := store.DecodeReceipt([]byte(value))
 		if err != nil {
-			return fmt.Errorf("list erasures: %q: %w", id, err)
+			err = fmt.Errorf("list erasures: %q: %w", id, err)
 		}
-		return fn(r)
+		return fn(r, err)
 	})
 }
 

@@ -64,8 +64,18 @@ func classify(ctx context.Context, err error) error {
 	}
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || strings.HasPrefix(text, "redis: ") {
+		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || strings.Contains(text, "redis: ") {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return err
+}
+
+// foreign marks an error over what belongs to no user with store.ErrForeign, if it says that the bytes cannot be read.
+func foreign(err error) error {
+	var answer redis.Error
+	wrong := errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "WRONGTYPE")
+	if wrong || errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNewerFormat) {
+		return fmt.Errorf("%w: %w", store.ErrForeign, err)
 	}
 	return err
 }

@@ -156,7 +156,7 @@ func TestDictionaryLost(t *testing.T) {
 func TestSlowAndBack(t *testing.T) {
 	r := startRedis(t, services.RedisOptions{})
 	s := open(t, Options{Addrs: []string{r.Addr}, Timeout: 50 * time.Millisecond, WriteTimeout: 50 * time.Millisecond})
-	mustAppend(t, s, history("u", 10))
+	mustAppend(t, open(t, Options{Addrs: []string{r.Addr}}), history("u", 10))
 	check(t, r.Pause())
 	_, readErr := readAll(s, "u")
 	_, writeErr := s.Append(t.Context(), history("u", 20))
@@ -167,5 +167,5 @@ func TestSlowAndBack(t *testing.T) {
 		}
 	}
 	eventually(t, "read", func(context.Context) error { _, err := readAll(s, "u"); return err })
-	mustAppend(t, s, history("u", 20))
+	eventually(t, "write", func(ctx context.Context) error { _, err := s.Append(ctx, history("u", 20)); return err })
 }

@@ -110,13 +110,17 @@ func TestForeignStore(t *testing.T) {
 	cases := []struct {
 		name, part, field, value string
 		want                     error
+		all                      bool // nothing of the store can be used
 	}{
-		{"meta record of something else", "m", "", "hello", store.ErrCorrupt},
-		{"meta record cut", "m", "", "seqrec\x01", store.ErrCorrupt},
-		{"newer meta record", "m", "", "seqrec\x02", store.ErrNewerFormat},
-		{"number cut", "i", "item-0", "\x00\x00", store.ErrCorrupt},
-		{"dictionary of another type", "i", "", "x", store.ErrCorrupt},
-		{"default kind has a number of its own", "k", "view", "\x00\x00\x00\x05tokentok", store.ErrCorrupt},
+		{"meta record of something else", "m", "", "hello", store.ErrCorrupt, true},
+		{"meta record cut", "m", "", "seqrec\x01", store.ErrCorrupt, true},
+		{"newer meta record", "m", "", "seqrec\x02", store.ErrNewerFormat, true},
+		{"meta record of another type", "m", "x", "y", store.ErrCorrupt, true},
+		{"receipts of another type", "e", "", "x", store.ErrCorrupt, true},
+		{"number cut", "i", "item-0", "\x00\x00", store.ErrCorrupt, false},
+		{"dictionary of another type", "i", "", "x", store.ErrCorrupt, true},
+		{"names of another type", "I", "", "x", store.ErrCorrupt, true},
+		{"default kind has a number of its own", "k", "view", "\x00\x00\x00\x05tokentok", store.ErrCorrupt, true},
 	}
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -132,10 +136,10 @@ func TestForeignStore(t *testing.T) {
 			s, err := Open(ctx, o)
 			if err == nil {
 				defer s.Close()
-				_, err = s.Append(ctx, history("u", 3))
+				_, err = s.AppendSent(ctx, history("u", 3), make([]int64, 3))
 			}
-			if !errors.Is(err, c.want) {
-				t.Errorf("error %v, want %v", err, c.want)
+			if !errors.Is(err, c.want) || errors.Is(err, store.ErrForeign) != c.all {
+				t.Errorf("error %v, want %v, of all: %v", err, c.want, c.all)
 			}
 		})
 	}
@@ -166,6 +170,7 @@ func TestRefusals(t *testing.T) {
 		{"out of memory", Options{Addrs: []string{small.Addr}}, store.ErrFull, "maxmemory"},
 		{"no cluster", Options{Addrs: []string{plain.Addr}, Cluster: true}, store.ErrInvalid, "unset cluster"},
 		{"a cluster", Options{Addrs: cluster.Addrs[:1]}, store.ErrInvalid, "set cluster"},
+		{"no sentinel", Options{Addrs: []string{plain.Addr}, MasterName: "x"}, store.ErrUnavailable, "sentinels"},
 		{"absent", Options{Addrs: []string{"127.0.0.1:1"}}, store.ErrUnavailable, "refused"},
 	}
 	for _, c := range cases {

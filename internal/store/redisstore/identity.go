@@ -55,12 +55,12 @@ func (s *Store) settle(ctx context.Context, l *look) (bool, error) {
 		meta, err = s.create(ctx)
 	}
 	if err != nil {
-		return false, fmt.Errorf("read meta record: %w", err)
+		return false, foreign(fmt.Errorf("read meta record: %w", err))
 	}
 	item, kind := l.item.Val(), l.kind.Val()
 	for _, cmd := range []*redis.StringCmd{l.item, l.kind} {
 		if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return false, fmt.Errorf("read dictionary: %w", err)
+			return false, foreign(fmt.Errorf("read dictionary: %w", err))
 		}
 	}
 	if meta != "" && meta == l.known && l.items.holds(item) && l.kinds.holds(kind) {
@@ -71,7 +71,7 @@ func (s *Store) settle(ctx context.Context, l *look) (bool, error) {
 	}
 	secret, err := store.ParseMeta([]byte(meta), metaVersion)
 	if err != nil {
-		return false, fmt.Errorf("read meta record %s: %w", s.keys.shared("m"), err)
+		return false, foreign(fmt.Errorf("read meta record %s: %w", s.keys.shared("m"), err))
 	}
 	s.identity.mu.Lock()
 	defer s.identity.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 //
 //	P:{USER}      newest chunk of a user's history
 //	P:{USER}:s    hash: sealed chunks by sealed key, and their revision
+//	P:{USER}:x    moment of an erasure, for a while
 //	P:{%}:m       meta record
 //	P:{%}:i       hash: number of an item; P:{%}:I hash: item of a number
 //	P:{%}:k, :K   the same for kinds
@@ -41,6 +42,9 @@ func (k keys) head(user event.UserID) string {
 
 // sealed returns the key of the sealed chunks that belong to a head.
 func (k keys) sealed(head string) string { return head + ":s" }
+
+// mark returns the key of the mark that an erasure leaves where the head was.
+func (k keys) mark(head string) string { return head + ":x" }
 
 // user returns the user of the key of a head. Errors: store.ErrCorrupt.
 func (k keys) user(head string) (event.UserID, error) {

@@ -103,7 +103,7 @@ func (d *names) numbers(ctx context.Context, list []string) (map[string]uint32, 
 func (d *names) find(ctx context.Context, cache *store.NameCache, list []string, out map[string]uint32) ([]string, error) {
 	values, err := d.s.client.HMGet(ctx, d.byName, list...).Result()
 	if err != nil {
-		return nil, fmt.Errorf("read dictionary %s: %w", d.byName, err)
+		return nil, foreign(fmt.Errorf("read dictionary %s: %w", d.byName, err))
 	}
 	d.mu.Lock()
 	safe := d.safe
@@ -255,7 +255,7 @@ func (d *names) named(ctx context.Context, list []uint32) (map[uint32]string, er
 	}
 	values, err := d.s.client.HMGet(ctx, d.byNumber, fields...).Result()
 	if err != nil {
-		return nil, fmt.Errorf("read dictionary %s: %w", d.byNumber, err)
+		return nil, foreign(fmt.Errorf("read dictionary %s: %w", d.byNumber, err))
 	}
 	out := make(map[uint32]string, len(list))
 	for i, n := range list {

@@ -379,7 +379,8 @@ func (s *Store) Users(ctx context.Context, fn func(event.UserID) error) error {
 	return nil
 }
 
-// scan takes one step over the keys of a node and returns the users among them whose history has not expired.
+// scan takes one step over the keys of a node and returns the users among them whose history has not expired. One whose
+// history cannot be read is among them: whoever reads it meets the error, and the others are not kept back.
 func (s *Store) scan(ctx context.Context, node *redis.Client, cursor uint64) ([]event.UserID, uint64, error) {
 	found, cursor, err := node.Scan(ctx, cursor, s.keys.heads(), scanCount).Result()
 	if err != nil || len(found) == 0 {
@@ -399,15 +400,13 @@ func (s *Store) scan(ctx context.Context, node *redis.Client, cursor uint64) ([]
 		if errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK") {
 			continue // expired, erased or moved meanwhile
 		}
-		if err != nil {
+		if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			return nil, 0, fmt.Errorf("key %q: %w", key, err)
 		}
-		c, err := s.parseHead(value)
-		if err != nil {
-			return nil, 0, fmt.Errorf("key %q: %w", key, err)
-		}
-		if c.Count == 0 {
-			continue
+		if err == nil {
+			if c, err := s.parseHead(value); err == nil && c.Count == 0 {
+				continue
+			}
 		}
 		user, err := s.keys.user(key)
 		if err != nil {

@@ -9,21 +9,25 @@ import (
 
 // appendScript writes a planned change of one history, if the history is what it was planned on.
 //
-//	KEYS head, sealed
+//	KEYS head, sealed, mark of an erasure
 //	ARGV 1 head as read ("" for none), 2 new head, 3 time to live in ms, 4 "1" if sealed chunks were read,
 //	     5 their revision as read ("" for none), 6 new revision ("" if no sealed chunk changes),
 //	     7 "1" to remove all sealed chunks first, 8 "1" if there are sealed chunks afterwards,
-//	     9 number of sealed chunks to remove, their keys, then keys and values to write
+//	     9 number of sealed chunks to remove, 10 when the first of the new events was sent in Unix ms,
+//	     keys of sealed chunks to remove, then keys and values to write
 //
-// It answers 1 when done, 0 when the history has changed. Sealed chunks without a head are what an eviction left.
+// It answers 1 when done, 0 when the history has changed, and the negated moment of an erasure when the first event was
+// sent before it. Sealed chunks without a head are what an eviction left.
 var appendScript = redis.NewScript(`
-local head = redis.call('GET', KEYS[1])
+local found = redis.call('MGET', KEYS[1], KEYS[3])
+local head, erased = found[1], tonumber(found[2] or '') or 0
+if erased > 0 and erased >= tonumber(ARGV[10]) then return -erased end
 if (head or '') ~= ARGV[1] then return 0 end
 if ARGV[4] == '1' and (redis.call('HGET', KEYS[2], 'r') or '') ~= ARGV[5] then return 0 end
 if not head or ARGV[7] == '1' then redis.call('DEL', KEYS[2]) end
 if ARGV[6] ~= '' then
-  local last = 9 + tonumber(ARGV[9])
-  for i = 10, last do redis.call('HDEL', KEYS[2], ARGV[i]) end
+  local last = 10 + tonumber(ARGV[9])
+  for i = 11, last do redis.call('HDEL', KEYS[2], ARGV[i]) end
   for i = last + 1, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
   redis.call('HSET', KEYS[2], 'r', ARGV[6])
 end
@@ -32,10 +36,17 @@ if ARGV[8] == '1' then redis.call('PEXPIRE', KEYS[2], ARGV[3]) else redis.call('
 return 1
 `)
 
-// eraseScript removes a history if its head is ARGV[1]. It answers 1 when done, 0 when the head is another.
+// eraseScript removes a history if its head is the one that was read, and marks the erasure.
+//
+//	KEYS head, sealed, mark
+//	ARGV 1 head as read ("" for none), 2 moment of the erasure in Unix ms, 3 how long the mark stays in ms
+//
+// It answers 1 when done, 0 when the head is another. A head of another type is taken for none.
 var eraseScript = redis.NewScript(`
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local head = redis.pcall('GET', KEYS[1])
+if (type(head) == 'string' and head or '') ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
 return 1
 `)
 

@@ -48,6 +48,7 @@ type Store struct {
 	kinds   *names
 
 	identity identity
+	erased   erasures
 	readers  sync.Pool // *[]store.Entry
 	counters counters
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"seqrec/internal/services"
 	"seqrec/internal/store"
@@ -49,7 +50,8 @@ func conform(t *testing.T, o Options) {
 		n++
 		o := o
 		o.Prefix, o.Cap, o.TTL, o.Now = fmt.Sprintf("t%d", n), c.Cap, c.TTL, c.Now
-		o.NameCache = 64 // so small that every test outgrows it
+		o.NameCache = 64                                           // so small that every test outgrows it
+		o.Timeout, o.WriteTimeout = 30*time.Second, 30*time.Second // what a busy machine may take; deadlines have tests of their own
 		return open(t, o)
 	})
 }

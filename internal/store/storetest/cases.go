@@ -331,6 +331,49 @@ func testErase(t *testing.T, open Open) {
 	}
 }
 
+// testAppendSent: an erasure holds against what was sent before it, in any batch and however often, and against nothing
+// else.
+func testAppendSent(t *testing.T, open Open) {
+	s := open(t, wide())
+	ctx := context.Background()
+	now := start.UnixMilli()
+	sent := func(want store.Result, events []event.Event, at ...int64) {
+		t.Helper()
+		moments := make([]int64, len(events))
+		for i := range moments {
+			moments[i] = at[i%len(at)]
+		}
+		if got, err := s.AppendSent(ctx, events, moments); err != nil || got != want {
+			t.Fatalf("%+v, %v; want %+v", got, err, want)
+		}
+	}
+	events := series("u", 900)
+	sent(store.Result{Accepted: 900}, events, now-1)
+	sent(store.Result{Duplicate: 900}, events, now+1)
+	for range 2 {
+		if _, err := s.Erase(ctx, "u"); err != nil {
+			t.Fatal(err)
+		}
+		sent(store.Result{Erased: 900}, events, now-1, now)
+		wantHistory(t, s, "u", nil)
+	}
+	other := series("other", 5)
+	sent(store.Result{Erased: 450, Accepted: 455}, append(other, events...), now+1, now)
+	var kept []event.Event
+	for i, e := range events {
+		if (i+len(other))%2 == 0 {
+			kept = append(kept, e)
+		}
+	}
+	wantHistory(t, s, "other", other)
+	wantHistory(t, s, "u", kept)
+	sent(store.Result{Erased: 1}, []event.Event{at("u", "late", 5000)}, now)
+	mustAppend(t, s, events, store.Result{Accepted: 900 - len(kept), Duplicate: len(kept)})
+	if got, err := s.AppendSent(ctx, events, nil); err != nil || got.Duplicate != 900 {
+		t.Errorf("sent now: %+v, %v", got, err)
+	}
+}
+
 func testUsers(t *testing.T, open Open) {
 	s := open(t, wide())
 	var want []event.UserID
@@ -394,6 +437,7 @@ func testClosed(t *testing.T, open Open) {
 func callAll(ctx context.Context, s store.Store) map[string]error {
 	errs := make(map[string]error)
 	_, errs["Append"] = s.Append(ctx, []event.Event{at("new", "a", 1)})
+	_, errs["AppendSent"] = s.AppendSent(ctx, []event.Event{at("new", "a", 1)}, []int64{1})
 	_, errs["Recent"] = s.Recent(ctx, "u", 5)
 	_, _, errs["History"] = s.History(ctx, "u", store.Page{})
 	errs["Users"] = s.Users(ctx, func(event.UserID) error { return nil })

@@ -158,6 +158,37 @@ func testEraseRace(t *testing.T, open Open) {
 	}
 }
 
+// testSentRace erases users while what was sent before still comes in. Nothing of it may be left.
+func testSentRace(t *testing.T, open Open) {
+	s := open(t, wide())
+	const users = 60
+	var turn [users]sync.WaitGroup // so that all are at the same user
+	for u := range turn {
+		turn[u].Add(4)
+	}
+	concurrently(t, 4, func(w int) error {
+		for u := range users {
+			turn[u].Done()
+			turn[u].Wait()
+			user := fmt.Sprintf("user-%d", u)
+			if w == 0 {
+				if _, err := s.Erase(context.Background(), event.UserID(user)); err != nil {
+					return err
+				}
+				continue
+			}
+			for i := range 3 {
+				batch := []event.Event{at(user, "a", w*10+i), at(user, "b", w*10+i)}
+				if _, err := s.AppendSent(context.Background(), batch, []int64{start.UnixMilli(), start.UnixMilli() - 5}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	wantUsers(t, s)
+}
+
 // concurrently runs fn for workers 0 to n-1 and waits; the first error of each fails the test.
 func concurrently(t *testing.T, n int, fn func(worker int) error) {
 	t.Helper()

@@ -54,6 +54,7 @@ func Run(t *testing.T, open Open) {
 		{"cap in any order", testCapAnyOrder},
 		{"time to live", testTTL},
 		{"erase", testErase},
+		{"sent before an erasure", testAppendSent},
 		{"users", testUsers},
 		{"items", testItems},
 		{"invalid items", testInvalidItems},
@@ -63,6 +64,7 @@ func Run(t *testing.T, open Open) {
 		{"writers meet", testWriters},
 		{"readers see whole histories", testReaders},
 		{"erase meets append", testEraseRace},
+		{"erase meets what was sent before", testSentRace},
 	}
 	for _, s := range stories {
 		t.Run(s.name, func(t *testing.T) { s.run(t, open) })
