@@ -30,7 +30,7 @@ type benchCmd struct {
 	StreamFaults benchStreamFaultsCmd `cmd:"" help:"kill -9 ingester and broker while events stream, then count: faults-lost, faults-doubled, faults-misordered; then what cluster does."`
 	Cluster      benchClusterCmd      `cmd:"" help:"kill -9 primaries of a Redis Cluster while events stream, then count, replay the log and count again: cluster-lost."`
 
-	Lifelong benchLifelongCmd `cmd:"" help:"Predictions re-ranked against long histories in the embedded store, one client: rerank-p50-ms, rerank-p99-ms."`
+	Lifelong benchLifelongCmd `cmd:"" help:"Predictions re-ranked against long histories in the embedded store, one client: rerank-p50, rerank-p99."`
 
 	Speed  benchSpeedCmd  `cmd:"" help:"predict and events on a service of our own."`
 	Faults benchFaultsCmd `cmd:"" help:"kill, swap and allocs on services of our own."`

@@ -137,12 +137,16 @@ func (r *twoStageRanker) rerank(scores []float32, q *features.Query, blocked []u
 // service makes of it, where nobody said the default one.
 func (r *twoStageRanker) history(q *features.Query) lifelong.History {
 	h := lifelong.History{Items: q.History, Times: q.Times}
-	if len(r.m.Kinds) == 0 || q.Kinds == nil {
+	if len(r.m.Kinds) == 0 {
 		return h
 	}
 	r.codes = r.codes[:0]
-	for _, kind := range q.Kinds {
-		r.codes = append(r.codes, r.kinds[cmp.Or(kind, string(event.DefaultKind))])
+	for i := range q.History {
+		kind := string(event.DefaultKind)
+		if q.Kinds != nil {
+			kind = cmp.Or(q.Kinds[i], kind)
+		}
+		r.codes = append(r.codes, r.kinds[kind])
 	}
 	h.Kinds = r.codes
 	return h
