@@ -121,12 +121,37 @@ func (s *second) read(ctx context.Context) (err error) {
 		return err
 	}
 	s.cases = features.LeaveOneOut(data)
-	if s.first.Hash != s.cases.TargetHash {
+	if s.first.Hash != s.cases.TargetHash && !s.leaveLearned() {
 		s.opt.Say("note: the first stage was trained for other test events than these: what it has learned from them flatters it here, and lowers the blend")
 	}
 	s.sum.First, s.sum.Train, s.sum.Test = s.first.Version, len(s.split.Train), len(s.split.Test)
 	s.opt.Say("slates: %d to train, %d to validate, %d to test; %d users have too few events", len(s.split.Train), len(s.split.Valid), len(s.split.Test), s.split.Short)
 	return nil
+}
+
+// leaveLearned leaves out the cases that a first stage that was cut by time may
+// have learned from; false if it was cut otherwise, or no case would be left.
+func (s *second) leaveLearned() bool {
+	to := s.first.TrainedTo
+	if s.first.Plan.Data.Split != features.SplitTemporal || to.IsZero() {
+		return false
+	}
+	later := func(cases []features.Case) (out []features.Case) {
+		for _, c := range cases {
+			if c.At > to.UnixMilli() {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	valid, test := later(s.cases.Valid), later(s.cases.Test)
+	if len(valid) == 0 || len(test) == 0 {
+		return false
+	}
+	s.cases.Valid, s.cases.Test = valid, test
+	s.cases.TargetHash += " after " + to.UTC().Format(time.RFC3339)
+	s.opt.Say("both stages are judged on the %d events (%d choose the blend) after %s, which the first has not learned from", len(test), len(valid), to.UTC().Format(time.DateTime))
+	return true
 }
 
 // inVocabulary gives the data set with the item numbers of v; events of other items

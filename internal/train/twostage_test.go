@@ -296,3 +296,24 @@ func TestMomentIsThatOfTheService(t *testing.T) {
 		t.Error("the judge asks at another moment than the service")
 	}
 }
+
+// TestSecondStageLeavesOutWhatIsLearned: a first stage that was cut by time is not
+// judged on what it has learned from.
+func TestSecondStageLeavesOutWhatIsLearned(t *testing.T) {
+	folder, reg, filter := smallWorld(t)
+	filter.Split, filter.TestShare = features.SplitTemporal, 0.1
+	night := train.NightOptions{Data: folder, Registry: reg, Alone: true, Promote: true, Say: t.Logf}
+	if _, err := train.Night(t.Context(), train.Plan{Baseline: baseline.Popularity, Data: filter}, night); err != nil {
+		t.Fatal(err)
+	}
+	var said heard
+	plan := smallPlan()
+	plan.Epochs, plan.Slates.Count = 1, 1
+	s, err := train.SecondStage(t.Context(), plan, train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "latest", Say: said.say})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !said.has("which the first has not learned from") || said.has("trained for other test events") || s.Gate == nil {
+		t.Errorf("said %q", said.lines)
+	}
+}
