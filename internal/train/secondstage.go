@@ -202,14 +202,20 @@ func (s *second) fit(ctx context.Context) (err error) {
 var blends = [...]float64{0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 4}
 
 // blendCases bounds the validation cases that choose the blend.
-const blendCases = 3000
+const blendCases = 10_000
+
+// sure is how many standard errors the best blend must be above the first stage
+// alone: with fewer it is as likely the best of so many tries by chance, and a
+// second stage that may not help is not worth its time.
+const sure = 2
 
 // chooseBlend takes the weight with the best NDCG@10 on the validation events, the
-// least of equals.
+// least of equals, or 0 where the first stage alone is not beaten beyond doubt.
 func (s *second) chooseBlend(ctx context.Context) error {
 	two := s.twoStages(0)
 	ranker := two.NewRanker().(*twoStageRanker)
-	var gains [len(blends)]float64
+	var gains, squares [len(blends)]float64 // of what each blend adds to the first stage alone
+	cases := 0.0
 	scores := make([]float32, two.Items())
 	for _, c := range spread(s.cases.Valid, blendCases) {
 		if err := ctx.Err(); err != nil {
@@ -218,15 +224,22 @@ func (s *second) chooseBlend(ctx context.Context) error {
 		q := features.Query{History: c.Input, Times: c.Times, Kinds: c.Kinds, At: c.At}
 		ranker.first.Score(scores, []features.Query{q})
 		ranker.retrieve(scores, &q, nil)
+		cases++
 		at := slices.Index(ranker.named, c.Target)
 		if at < 0 {
 			continue // no blend finds what was not retrieved
 		}
 		odds, mixed := make([]float32, len(ranker.named)), make([]float32, len(ranker.named))
 		ranker.second.Score(odds, ranker.history(&q), ranker.named, momentOf(c.Times))
+		alone := 0.0
 		for i, w := range blends {
 			lifelong.BlendBeside(mixed, ranker.stage1, odds, w, ranker.fresh)
-			gains[i] += gainAt10(mixed[:ranker.fresh], ranker.named, mixed[at], c.Target)
+			gain := gainAt10(mixed[:ranker.fresh], ranker.named, mixed[at], c.Target)
+			if i == 0 {
+				alone = gain
+			}
+			gains[i] += gain - alone
+			squares[i] += (gain - alone) * (gain - alone)
 		}
 	}
 	best := 0
@@ -235,8 +248,12 @@ func (s *second) chooseBlend(ctx context.Context) error {
 			best = i
 		}
 	}
+	if doubt := math.Sqrt(squares[best]); gains[best] < sure*doubt { // sum over its standard error
+		s.opt.Say("blend 0: on validation events the best one, %g, adds %.4f to NDCG@10, which may be chance (standard error %.4f)", blends[best], gains[best]/cases, doubt/cases)
+		return nil
+	}
 	s.sum.Blend = blends[best]
-	s.opt.Say("blend %g: the best NDCG@10 on validation events", s.sum.Blend)
+	s.opt.Say("blend %g: it adds most to NDCG@10 on validation events, %.4f", s.sum.Blend, gains[best]/cases)
 	return nil
 }
 
