@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -96,6 +98,14 @@ func catalogueOf(data *features.Dataset, path string, say func(string, ...any)) 
 		return nil
 	}
 	return items
+}
+
+// catalogueFolder is where the catalogue beside the data lies.
+func catalogueFolder(data string) string {
+	if info, err := os.Stat(data); err == nil && !info.IsDir() {
+		return filepath.Dir(data)
+	}
+	return data
 }
 
 // configure fills in what the data decides.

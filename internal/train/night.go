@@ -493,11 +493,3 @@ func (n *night) items() []features.Item {
 	}
 	return out
 }
-
-// catalogueFolder is where the catalogue beside the data lies.
-func catalogueFolder(data string) string {
-	if info, err := os.Stat(data); err == nil && !info.IsDir() {
-		return filepath.Dir(data)
-	}
-	return data
-}
