@@ -19,7 +19,7 @@ import (
 // asked are users of 10,000 events that nothing was learned from.
 const (
 	worldSeed   = 1
-	shortUsers  = 8000
+	shortUsers  = 4000
 	longUsers   = 60
 	askedUsers  = 40
 	shortEvents = 300
@@ -45,7 +45,7 @@ func searchedWorld() (b *train.Behaviours, truth *features.LifelongTruth, firstA
 // worldPlan trains on both kinds of users.
 func (c *benchLifelongCmd) worldPlan(m lifelong.Config, seed uint64) train.LifelongPlan {
 	m.Length, m.Positions, m.Select = longEvents, 64, worldK
-	p := train.LifelongPlan{Model: m, Batch: 1024, Epochs: 3, EvalEvery: 200, Seed: seed}
+	p := train.LifelongPlan{Model: m, Batch: 1024, Epochs: 5, EvalEvery: 200, Seed: seed}
 	p.Slates.Seed = 1
 	if c.Epochs > 0 {
 		p.Epochs = c.Epochs

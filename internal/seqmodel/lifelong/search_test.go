@@ -63,7 +63,7 @@ func TestAuxiliaryHeadTrainsTheSearch(t *testing.T) {
 }
 
 // TestSharedTablesAreTWIN: dare that attends with its representation tables is
-// twin, to the bit, from the same seed.
+// twin, to the bit, from the same seed, fresh and trained.
 func TestSharedTablesAreTWIN(t *testing.T) {
 	shared := members()["dare, shared tables"]
 	plain := shared
@@ -75,6 +75,10 @@ func TestSharedTablesAreTWIN(t *testing.T) {
 		m := make30(t, c, 4)
 		scores[i] = make([]float32, len(candidates))
 		m.NewScorer().Score(scores[i], h, candidates, last(h))
+	}
+	_, _, first := learn(t, shared, 1)
+	if _, _, second := learn(t, plain, 1); !slices.Equal(first, second) {
+		t.Error("shared tables learn other weights than twin")
 	}
 	if !slices.Equal(scores[0], scores[1]) {
 		t.Errorf("shared tables score %v, twin %v", scores[0], scores[1])

@@ -34,10 +34,11 @@ func newTWIN(p *tensor.Params, c Config, represent *tables) *twin {
 func (m *twin) auxiliary() bool { return true }
 
 func (m *twin) aggregate(t *tensor.Tape, in *input) (u, full *tensor.Var) {
-	k := m.tables.vectors(t, &in.history)
-	if m.wq == nil {
-		return searchByScore(t, in, m.tables.queries(t, &in.candidates), k, m.tables, m.k, m.aux)
+	if m.wq == nil { // in the order of dare, so that dare with shared tables learns the same to the bit
+		q, k := m.tables.queries(t, &in.candidates), m.tables.vectors(t, &in.history)
+		return searchByScore(t, in, q, k, m.tables, m.k, m.aux)
 	}
+	k := m.tables.vectors(t, &in.history)
 	scale := float32(1 / math.Sqrt(float64(m.tables.width())))
 	q := t.Linear(m.tables.lookup(t, &in.candidates, scale, scale), m.wq, nil)
 	return searchByScore(t, in, q, t.Linear(k, m.wk, nil), m.tables, m.k, m.aux)
