@@ -158,7 +158,7 @@ func (c *benchStreamCmd) speed(ctx context.Context, s *stream) (row, error) {
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		time.Sleep(10 * time.Millisecond) // the child has better to do than to answer us
+		time.Sleep(50 * time.Millisecond) // the child has better to do than to answer us
 		var all map[string]float64
 		if all, err = child.metrics(ctx); err != nil {
 			break

@@ -20,7 +20,7 @@ type KafkaConfig struct {
 	Group           string        `default:"seqrec" help:"Consumer group that fills the store."`
 	Start           string        `default:"earliest" help:"Where a new group begins: earliest, latest, a duration ago such as 24h, or a time in RFC 3339."`
 	Ingest          bool          `help:"serve also reads events into the store, as ingest does."`
-	BatchEvents     int           `default:"2000" help:"Most events of one append."`
+	BatchEvents     int           `default:"8000" help:"Most events of one append. Events of one user in a batch are one write."`
 	BatchBytes      int           `default:"1048576" help:"Most bytes of one fetch from a partition."`
 	BatchDelay      time.Duration `help:"How long a broker may hold records back to fill a fetch; 0 for not at all."`
 	Session         time.Duration `default:"10s" help:"Silence after which a consumer's partitions go to others."`

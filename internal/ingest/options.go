@@ -46,7 +46,7 @@ type Options struct {
 // Batch bounds what is appended at once. Whatever has piled up while the last batch was appended makes the next one, so
 // batches grow with the load by themselves and an event on a quiet topic waits for nothing.
 type Batch struct {
-	Events int           // most events of an append; 0 means 2000
+	Events int           // most events of an append; 0 means 8000
 	Bytes  int           // most bytes of a fetch, though always one batch as its producer made it; 0 means 1 MiB
 	Delay  time.Duration // how long the broker may hold records back to fill Bytes; 0 for not at all
 	Record int           // longest event in bytes; a longer record is bad; 0 means 64 KiB, as over REST
@@ -73,7 +73,7 @@ func (o Options) withDefaults() Options {
 	o.DeadLetterTopic = cmp.Or(o.DeadLetterTopic, o.Topic+".dead-letter")
 	o.ItemsTopic = cmp.Or(o.ItemsTopic, "items")
 	o.Group = cmp.Or(o.Group, "seqrec")
-	o.Batch.Events = cmp.Or(o.Batch.Events, 2000)
+	o.Batch.Events = cmp.Or(o.Batch.Events, 8000)
 	o.Batch.Bytes = cmp.Or(o.Batch.Bytes, 1<<20)
 	o.Batch.Record = cmp.Or(o.Batch.Record, 64<<10)
 	o.Session = cmp.Or(o.Session, 10*time.Second)

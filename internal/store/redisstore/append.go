@@ -19,7 +19,7 @@ import (
 
 const (
 	// maxPiece is the number of events that one round takes; a longer Append is cut.
-	maxPiece = 4096
+	maxPiece = 8192
 	// maxRounds is how often the plan of a history is made anew because another writer was faster.
 	maxRounds = 100
 	// maxPause bounds the random pause between two rounds.
@@ -103,7 +103,8 @@ type change struct {
 	key    string
 	head   *redis.StringCmd
 	result store.Result
-	args   []any // of appendScript; nil when nothing changes
+	script *redis.Script
+	args   []any // of script; nil when nothing changes
 	done   *redis.Cmd
 }
 
@@ -247,6 +248,7 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 	if err := a.write(ctx, planned); err != nil {
 		return nil, err
 	}
+	unknown := false // the scripts, to a node
 	for _, c := range planned {
 		if c.args == nil {
 			a.count(c)
@@ -254,9 +256,7 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 		}
 		switch done, err := c.done.Int(); {
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
-			if err := a.s.loadScripts(ctx); err != nil {
-				return nil, err
-			}
+			unknown = true
 			overtaken = append(overtaken, c)
 		case err != nil:
 			if err = a.s.moved(ctx, err); !errors.Is(err, errMoved) {
@@ -272,6 +272,9 @@ func (a *appender) round(ctx context.Context, open []*change, faults *[]error) (
 		default:
 			a.count(c)
 		}
+	}
+	if unknown {
+		return overtaken, a.s.loadScripts(ctx)
 	}
 	return overtaken, nil
 }
@@ -311,12 +314,23 @@ func (a *appender) plan(ctx context.Context, c *change, now time.Time) error {
 	return err
 }
 
-// arguments are those of appendScript. They copy the edit, whose memory the next plan takes.
+// arguments chooses the script and are its arguments. They copy the edit, whose memory the next plan takes.
 func (a *appender) arguments(c *change, head []byte, sealed *sealedReader, edit *store.Edit) ([]any, error) {
 	after, err := store.ParseChunk(edit.Head)
 	if err != nil {
 		return nil, err
 	}
+	// The moment at which the first of the new events was sent.
+	sent := c.rows[0].sent
+	for i := range c.rows {
+		sent = min(sent, c.rows[i].sent)
+	}
+	// Nearly always the head is all there is, before and after.
+	if len(head) > 0 && !sealed.loaded && !edit.Clear && len(edit.Delete)+len(edit.Put) == 0 && after.Head.Older == 0 {
+		c.script = replaceScript
+		return []any{head, slices.Clone(edit.Head), a.s.lifetime().Milliseconds(), sent}, nil
+	}
+	c.script = appendScript
 	flag := func(b bool) string {
 		if b {
 			return "1"
@@ -332,8 +346,7 @@ func (a *appender) arguments(c *change, head []byte, sealed *sealedReader, edit 
 	}
 	args := []any{
 		head, slices.Clone(edit.Head), a.s.lifetime().Milliseconds(), flag(sealed.loaded), sealed.revision, revision,
-		flag(edit.Clear), flag(after.Head.Older > 0), len(edit.Delete),
-		slices.MinFunc(c.rows, func(x, y row) int { return cmp.Compare(x.sent, y.sent) }).sent,
+		flag(edit.Clear), flag(after.Head.Older > 0), len(edit.Delete), sent,
 	}
 	for _, key := range edit.Delete {
 		args = append(args, slices.Clone(key))
@@ -365,7 +378,11 @@ func (a *appender) write(ctx context.Context, planned []*change) error {
 }
 
 func (s *Store) eval(ctx context.Context, p redis.Cmdable, c *change) {
-	c.done = p.EvalSha(ctx, appendScript.Hash(), []string{c.key, s.keys.sealed(c.key), s.keys.mark(c.key)}, c.args...)
+	keys := []string{c.key, s.keys.mark(c.key)}
+	if c.script == appendScript {
+		keys = append(keys, s.keys.sealed(c.key))
+	}
+	c.done = p.EvalSha(ctx, c.script.Hash(), keys, c.args...)
 }
 
 // writeAndWait writes each node's share on one connection and waits there: WAIT is about the writes of its connection.
