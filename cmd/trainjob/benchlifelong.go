@@ -23,15 +23,25 @@ type benchLifelongCmd struct {
 	Python      string   `help:"Interpreter that has PyTorch." default:"python3"`
 
 	sets map[string]*lifelongSet // read once
+	fits map[fitKey]aucs         // trained once
+}
+
+// fitKey names a model on a set.
+type fitKey struct {
+	set   string
+	model lifelong.Config
 }
 
 // Run implements runner.
 func (c *benchLifelongCmd) Run(a *app) error {
-	c.sets = map[string]*lifelongSet{}
+	c.sets, c.fits = map[string]*lifelongSet{}, map[fitKey]aucs{}
 	var list []measure
 	for _, set := range []string{"ml1m", "retail"} {
 		for _, kind := range []string{"dare", "twin", "eta", "sdim", "sim", "sim-hard", "twin-v2", "din"} {
 			list = append(list, measure{"auc-" + set + "-" + kind, c.auc(set, lifelong.Config{Model: kind})})
+		}
+		for _, kind := range []string{"dare", "twin"} { // eta and sdim have no such head
+			list = append(list, measure{"auc-" + set + "-" + kind + "-no-auxiliary", c.auc(set, lifelong.Config{Model: kind, NoAuxiliary: true})})
 		}
 	}
 	list = append(list,
@@ -102,21 +112,43 @@ func (c *benchLifelongCmd) fit(a *app, s *lifelongSet, m lifelong.Config, seed u
 	return train.FitLifelong(a.ctx, plan, s.b, s.split, nil)
 }
 
-// over trains one model under every seed and gives its test AUCs.
-func (c *benchLifelongCmd) over(a *app, s *lifelongSet, m lifelong.Config) (aucs, gaucs, seconds []float64, err error) {
+// aucs are test figures by seed.
+type aucs struct {
+	all, gauc, seconds []float64
+	short, long        []float64 // of users with fewer events than the model looks at, and of the others
+}
+
+// over trains one model under every seed and judges it.
+func (c *benchLifelongCmd) over(a *app, s *lifelongSet, m lifelong.Config) (f aucs, err error) {
+	key := fitKey{s.name, m}
+	if f, ok := c.fits[key]; ok {
+		return f, nil
+	}
 	for _, seed := range c.Seeds {
 		fit, err := c.fit(a, s, m, seed)
 		if err != nil {
-			return nil, nil, nil, fmt.Errorf("seed %d: %w", seed, err)
+			return f, fmt.Errorf("seed %d: %w", seed, err)
 		}
-		f, err := train.JudgeSlates(a.ctx, fit.Model, s.b, s.split.Test, 0)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("seed %d: %w", seed, err)
+		var short, long []features.Slate
+		for _, slate := range s.split.Test {
+			if int(slate.End) < fit.Plan.Model.Length {
+				short = append(short, slate)
+			} else {
+				long = append(long, slate)
+			}
 		}
-		a.say("%s seed %d: AUC %.4f, %.0f s", fit.Model.Describe(), seed, f.AUC, fit.Seconds)
-		aucs, gaucs, seconds = append(aucs, f.AUC), append(gaucs, f.UserGAUC.AUC), append(seconds, fit.Seconds)
+		var figures [3]train.SlateFigures
+		for i, slates := range [][]features.Slate{s.split.Test, short, long} {
+			if figures[i], err = train.JudgeSlates(a.ctx, fit.Model, s.b, slates, 0); err != nil {
+				return f, fmt.Errorf("seed %d: %w", seed, err)
+			}
+		}
+		a.say("%s seed %d: AUC %.4f, %.0f s", fit.Model.Describe(), seed, figures[0].AUC, fit.Seconds)
+		f.all, f.gauc, f.seconds = append(f.all, figures[0].AUC), append(f.gauc, figures[0].UserGAUC.AUC), append(f.seconds, fit.Seconds)
+		f.short, f.long = append(f.short, figures[1].AUC), append(f.long, figures[2].AUC)
 	}
-	return aucs, gaucs, seconds, nil
+	c.fits[key] = f
+	return f, nil
 }
 
 // auc is the pooled test AUC of one member.
@@ -126,14 +158,15 @@ func (c *benchLifelongCmd) auc(set string, m lifelong.Config) func(*app) (row, e
 		if err != nil {
 			return row{}, err
 		}
-		aucs, gaucs, seconds, err := c.over(a, s, m)
+		f, err := c.over(a, s, m)
 		if err != nil {
 			return row{}, err
 		}
 		detail := s.detail()
-		detail["auc"], detail["user_gauc"], detail["seconds"], detail["seeds"] = aucs, gaucs, seconds, c.Seeds
-		interval(detail, aucs)
-		return row{Value: mean(aucs), unit: "AUC", wanted: "DARE above TWIN above ETA and SDIM", Detail: detail}, nil
+		detail["auc"], detail["user_gauc"], detail["seconds"], detail["seeds"] = f.all, f.gauc, f.seconds, c.Seeds
+		detail["auc_short_histories"], detail["auc_full_histories"] = mean(f.short), mean(f.long)
+		interval(detail, f.all)
+		return row{Value: mean(f.all), unit: "AUC", wanted: "DARE above TWIN above ETA and SDIM", Detail: detail}, nil
 	}
 }
 
@@ -184,17 +217,17 @@ func (c *benchLifelongCmd) toyProjections(a *app) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	plain, _, _, err := c.over(a, s, lifelong.Config{Model: "twin"})
+	plain, err := c.over(a, s, lifelong.Config{Model: "twin"})
 	if err != nil {
 		return row{}, err
 	}
-	projected, _, _, err := c.over(a, s, lifelong.Config{Model: "twin", Projections: true})
+	projected, err := c.over(a, s, lifelong.Config{Model: "twin", Projections: true})
 	if err != nil {
 		return row{}, err
 	}
-	diff := differences(plain, projected)
+	diff := differences(plain.all, projected.all)
 	detail := s.detail()
-	detail["auc_twin"], detail["auc_projections"], detail["seeds"] = plain, projected, c.Seeds
+	detail["auc_twin"], detail["auc_projections"], detail["seeds"] = plain.all, projected.all, c.Seeds
 	interval(detail, diff)
 	return row{Value: mean(diff), unit: "AUC", wanted: "above 0: projections lose at width 16", Detail: detail}, nil
 }
@@ -213,17 +246,17 @@ func (c *benchLifelongCmd) halfWidthAUC(a *app) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	full, _, _, err := c.over(a, s, lifelong.Config{Model: "dare"})
+	full, err := c.over(a, s, lifelong.Config{Model: "dare"})
 	if err != nil {
 		return row{}, err
 	}
-	half, _, _, err := c.over(a, s, lifelong.Config{Model: "dare", AttentionWidth: 8})
+	half, err := c.over(a, s, lifelong.Config{Model: "dare", AttentionWidth: 8})
 	if err != nil {
 		return row{}, err
 	}
-	diff := differences(half, full)
+	diff := differences(half.all, full.all)
 	detail := s.detail()
-	detail["auc_16"], detail["auc_8"], detail["seeds"] = full, half, c.Seeds
+	detail["auc_16"], detail["auc_8"], detail["seeds"] = full.all, half.all, c.Seeds
 	interval(detail, diff)
 	return row{Value: mean(diff), unit: "AUC", wanted: "within 0.001 of 0", Detail: detail}, nil
 }

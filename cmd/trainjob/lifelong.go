@@ -29,16 +29,18 @@ func lifelongRecipes() map[string]string {
 
 // lifelongOverrides are settings of a second stage. Nil keeps the recipe's.
 type lifelongOverrides struct {
-	First          *string `placeholder:"VERSION" help:"Version that retrieves what the second stage ranks again; by default the current one."`
-	Candidates     *int    `placeholder:"N" help:"Items it retrieves, 10 to 1000; 200 by default."`
-	AttentionWidth *int    `placeholder:"N" help:"Width of each attention table (dare); narrower ones search faster."`
-	Select         *int    `placeholder:"N" help:"Events that the search keeps."`
-	PositionRows   *int    `placeholder:"N" help:"Rows of the position tables; fewer than length+1 share rows, logarithmically."`
-	Gaps           *bool   `negatable:"" help:"A table of the time between event and candidate."`
-	MinEvents      *int    `placeholder:"N" help:"Leave out users with fewer events; 20 by default, where the papers have 210 for logs of long histories."`
-	Positives      *int    `placeholder:"N" help:"Training positives a user."`
-	PositiveStep   *int    `placeholder:"N" help:"Events from one to the next older one."`
-	SlateNegatives *int    `placeholder:"N" help:"Items a slate has that were not taken, drawn by popularity."`
+	First          *string  `placeholder:"VERSION" help:"Version that retrieves what the second stage ranks again; by default the current one."`
+	Candidates     *int     `placeholder:"N" help:"Items it retrieves, 10 to 1000; 200 by default."`
+	AttentionWidth *int     `placeholder:"N" help:"Width of each attention table (dare); narrower ones search faster."`
+	Select         *int     `placeholder:"N" help:"Events that the search keeps."`
+	PositionRows   *int     `placeholder:"N" help:"Rows of the position tables; fewer than length+1 share rows, logarithmically."`
+	Gaps           *bool    `negatable:"" help:"A table of the time between event and candidate."`
+	MinEvents      *int     `placeholder:"N" help:"Leave out users with fewer events; 20 by default, where the papers have 210 for logs of long histories."`
+	Positives      *int     `placeholder:"N" help:"Training positives a user."`
+	PositiveStep   *int     `placeholder:"N" help:"Events from one to the next older one."`
+	SlateNegatives *int     `placeholder:"N" help:"Items a slate has that were not taken, drawn by popularity."`
+	HardNegatives  *int     `placeholder:"N" help:"Items it has besides, drawn from what the first stage retrieves; 2 by default, 0 for none."`
+	Auxiliary      *float64 `placeholder:"X" help:"Weight of the auxiliary loss, by which the search learns from events that it does not keep; 1 by default, 0 leaves its head out."`
 }
 
 // apply changes a plan.
@@ -51,6 +53,20 @@ func (o *lifelongOverrides) apply(p *train.LifelongPlan) {
 	set(&p.Slates.Count, o.Positives)
 	set(&p.Slates.Step, o.PositiveStep)
 	set(&p.Slates.Negatives, o.SlateNegatives)
+	if o.Auxiliary != nil {
+		p.Train.Auxiliary, p.Model.NoAuxiliary = float32(*o.Auxiliary), *o.Auxiliary == 0
+	}
+}
+
+// hard is train.SecondOptions.Hard.
+func (o *lifelongOverrides) hard() int {
+	switch {
+	case o.HardNegatives == nil:
+		return 0
+	case *o.HardNegatives == 0:
+		return -1
+	}
+	return *o.HardNegatives
 }
 
 // lifelongRecipe is a recipe's settings.
@@ -129,6 +145,9 @@ func (o *lifelongOverrides) check(recipe string) error {
 			faults = append(faults, fmt.Errorf("--%s is 0; leave it out for what the recipe %s has", f.flag, recipe))
 		}
 	}
+	if n := o.HardNegatives; n != nil && (*n < 0 || *n > 100) {
+		faults = append(faults, fmt.Errorf("--hard-negatives is %d, want 0 to 100", *n))
+	}
 	if n := o.candidates(); n < 10 || n > 1000 {
 		faults = append(faults, fmt.Errorf("--candidates is %d, want 10 to 1000", n))
 	}
@@ -165,7 +184,7 @@ func (c *trainCmd) secondStage(a *app) error {
 	}
 	shown := newDisplay(a.err)
 	s, err := train.SecondStage(a.ctx, plan, train.SecondOptions{
-		Data: c.Data, Filter: filter, Registry: opt.Registry, First: c.Lifelong.first(), Candidates: c.Lifelong.candidates(), Publish: true,
+		Data: c.Data, Filter: filter, Registry: opt.Registry, First: c.Lifelong.first(), Candidates: c.Lifelong.candidates(), Hard: c.Lifelong.hard(), Publish: true,
 		Promote: opt.Promote, Hold: opt.Hold, Gate: opt.Gate, Name: opt.Name, Workers: c.Workers, Revision: opt.Revision, CPU: opt.CPU, Say: shown.say, Progress: shown.slates,
 	})
 	shown.close()

@@ -219,7 +219,11 @@ type lifelongLoop struct {
 
 func (f *lifelongLoop) run(ctx context.Context) error {
 	train := f.split.Train
-	slates := max(1, f.plan.Batch/(1+f.plan.Slates.Negatives))
+	rows := 1
+	if len(train) > 0 {
+		rows = len(train[0].Candidates)
+	}
+	slates := max(1, f.plan.Batch/rows)
 	steps := (len(train) + slates - 1) / slates
 	order := make([]int, len(train))
 	for i := range order {

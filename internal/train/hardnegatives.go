@@ -1,0 +1,96 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+
+	"seqrec/internal/features"
+	"seqrec/internal/kernel"
+)
+
+// hardSlates is how many slates ask the first stage together.
+const hardSlates = 32
+
+// addHardNegatives appends n negatives to each slate, drawn from the first
+// candidates that model retrieves for the slate's history, less what the user
+// ever takes. A second stage is only ever asked to order what was retrieved, and
+// items drawn by popularity look nothing like it (hard negatives from the
+// retrieval stage: Huang et al., KDD 2020, arXiv 2006.11632). A slate for which
+// nothing is left keeps what it has. workers does not change the result.
+func addHardNegatives(ctx context.Context, model Model, b *Behaviours, slates []features.Slate, n, candidates int, seed uint64, workers int) error {
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	miners := make([]*hardMiner, workers)
+	groups := (len(slates) + hardSlates - 1) / hardSlates
+	kernel.Parallel(groups, workers, func(w, g int) {
+		if ctx.Err() != nil {
+			return
+		}
+		if miners[w] == nil {
+			miners[w] = &hardMiner{b: b, ranker: model.NewRanker(), candidates: candidates}
+		}
+		lo, hi := g*hardSlates, min((g+1)*hardSlates, len(slates))
+		miners[w].mine(slates[lo:hi], n, rand.New(rand.NewPCG(seed, uint64(g)<<8|'n')))
+	})
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("hard negatives: %w", err)
+	}
+	return nil
+}
+
+// hardMiner asks the first stage; one goroutine uses it.
+type hardMiner struct {
+	b          *Behaviours
+	ranker     features.Ranker
+	candidates int
+	queries    []features.Query
+	blocked    [][]uint64
+	retrieved  [][]kernel.Scored
+}
+
+func (m *hardMiner) mine(slates []features.Slate, n int, rng *rand.Rand) {
+	m.queries = m.queries[:0]
+	for len(m.blocked) < len(slates) {
+		m.blocked = append(m.blocked, make([]uint64, (m.b.Data.Vocab.Len()+63)/64))
+		m.retrieved = append(m.retrieved, nil)
+	}
+	for i, s := range slates {
+		m.queries = append(m.queries, m.query(s, m.blocked[i]))
+	}
+	m.ranker.Rank(m.retrieved[:len(slates)], m.queries)
+	for i := range slates {
+		from := m.retrieved[i]
+		if len(from) == 0 {
+			continue
+		}
+		own := slates[i].Candidates
+		own = append(own[:len(own):len(own)], make([]int32, n)...)
+		for k := len(own) - n; k < len(own); k++ {
+			own[k] = from[rng.IntN(len(from))].Item
+		}
+		slates[i].Candidates = own
+	}
+}
+
+// query asks for what a slate's user never takes.
+func (m *hardMiner) query(s features.Slate, blocked []uint64) features.Query {
+	d := m.b.Data
+	clear(blocked)
+	lo, hi := d.Offsets[s.User], d.Offsets[s.User+1]
+	for _, item := range d.Items[lo:hi] {
+		blocked[item>>6] |= 1 << (item & 63)
+	}
+	end := lo + int(s.End)
+	q := features.Query{History: d.Items[lo:end], K: m.candidates, Blocked: blocked}
+	if d.Times != nil {
+		q.Times = d.Times[lo:end]
+		q.At = momentOf(q.Times)
+	}
+	if d.Kinds != nil {
+		q.Kinds = d.Kinds[lo:end]
+	}
+	return q
+}

@@ -1,0 +1,101 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"seqrec/internal/features"
+	"seqrec/internal/kernel"
+)
+
+// modulo scores an item by how near it is, in a ring, to the newest event.
+type modulo struct{ items int }
+
+func (m modulo) Items() int                 { return m.items }
+func (m modulo) Describe() string           { return "modulo" }
+func (m modulo) NewRanker() features.Ranker { return m }
+
+func (m modulo) Score(dst []float32, queries []features.Query) {
+	for i, q := range queries {
+		for j := range m.items {
+			dst[i*m.items+j] = -float32((j - int(q.History[len(q.History)-1]) + m.items) % m.items)
+		}
+	}
+}
+
+func (m modulo) Rank(dst [][]kernel.Scored, queries []features.Query) {
+	scores := make([]float32, m.items)
+	var top kernel.TopK
+	for i, q := range queries {
+		m.Score(scores, queries[i:i+1])
+		top.Reset(q.K)
+		top.Scan(scores, 0, q.Blocked)
+		dst[i] = top.Sorted(dst[i][:0])
+	}
+}
+
+// TestAddHardNegatives checks that what is added is among the nearest that the
+// user never takes, and the same whoever draws it.
+func TestAddHardNegatives(t *testing.T) {
+	data, truth := features.LifelongWorld(1, features.LifelongOptions{Users: 40, History: 250, Items: 400})
+	b := NewBehaviours(data, truth.Items)
+	model := modulo{data.Vocab.Len()}
+	cut := func() *features.SlateSplit {
+		split, err := features.CutSlates(data, features.SlateOptions{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return split
+	}
+	const n, candidates = 3, 20
+	plain, hard, alone := cut().Train, cut().Train, cut().Train
+	for workers, slates := range map[int][]features.Slate{4: hard, 1: alone} {
+		if err := addHardNegatives(t.Context(), model, b, slates, n, candidates, 7, workers); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reflect.DeepEqual(hard, alone) {
+		t.Error("the number of workers changes what is drawn")
+	}
+	for i, s := range hard {
+		before := plain[i].Candidates
+		if len(s.Candidates) != len(before)+n || !slices.Equal(s.Candidates[:len(before)], before) {
+			t.Fatalf("slate %d: %v of %v", i, s.Candidates, before)
+		}
+		items, _ := data.User(int(s.User))
+		newest := int(items[s.End-1])
+		var near []int32
+		for k := 0; len(near) < candidates; k++ {
+			if item := int32((newest + k) % model.items); !slices.Contains(items, item) {
+				near = append(near, item)
+			}
+		}
+		for _, item := range s.Candidates[len(before):] {
+			if !slices.Contains(near, item) {
+				t.Fatalf("slate %d: item %d is none of the %d nearest %v", i, item, candidates, near)
+			}
+		}
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := addHardNegatives(stopped, model, b, hard, n, candidates, 7, 2); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+}
+
+// TestAddHardNegativesNone leaves a slate as it is where its user takes every
+// item.
+func TestAddHardNegativesNone(t *testing.T) {
+	v := features.NewVocab()
+	for _, id := range []string{"a", "b"} {
+		v.Add(id)
+	}
+	data := &features.Dataset{Vocab: v, Users: []string{"u"}, Offsets: []int{0, 3}, Items: []int32{0, 1, 0}}
+	slates := []features.Slate{{End: 2, Candidates: []int32{0}}}
+	if err := addHardNegatives(t.Context(), modulo{2}, &Behaviours{Data: data}, slates, 2, 5, 1, 1); err != nil || len(slates[0].Candidates) != 1 {
+		t.Errorf("%v, %v", slates, err)
+	}
+}
