@@ -115,8 +115,9 @@ func (c *cluster) each(ctx context.Context, topic string, s span, fn func(contex
 	retry, failed := backoff{first: c.opts.Retry}, 0
 	for s.next < s.end {
 		f, err := c.fetch(ctx, topic, s.id, s.next)
+		var oversize *oversizeError
 		switch {
-		case err != nil && (ctx.Err() != nil || errors.Is(err, errGap)):
+		case err != nil && (ctx.Err() != nil || errors.Is(err, errGap) || errors.As(err, &oversize)):
 			return err
 		case err == nil && f.next > s.next:
 			failed = 0
