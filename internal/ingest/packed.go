@@ -18,6 +18,17 @@ import (
 // to a gigabyte. So a fetch here brings the batches as they are, measures what they unpack to without keeping it, and
 // only then lets kafka-go read them.
 
+// ErrOversize says that batches were left out that unpack to more than Batch.Unpacked; all the rest is done.
+var ErrOversize = errors.New("batches are left out")
+
+// leftOut are the batches of a span that were left out, when all the rest of it is done.
+type leftOut []error
+
+func (l leftOut) Error() string { return fmt.Errorf("%w: %w", ErrOversize, errors.Join(l...)).Error() }
+
+// Unwrap lets errors.Is find ErrOversize.
+func (l leftOut) Unwrap() []error { return append([]error{ErrOversize}, l...) }
+
 // oversizeError says that a batch unpacks to more than may be held. Reading can go on behind it.
 type oversizeError struct {
 	first, next int64 // offsets: of its first record, and after its last
