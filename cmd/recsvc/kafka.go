@@ -22,6 +22,7 @@ type KafkaConfig struct {
 	Ingest          bool          `help:"serve also reads events into the store, as ingest does."`
 	BatchEvents     int           `default:"8000" help:"Most events of one append. Events of one user in a batch are one write."`
 	BatchBytes      int           `default:"1048576" help:"Most bytes of one fetch from a partition."`
+	BatchUnpacked   int64         `default:"134217728" help:"Most memory that one fetch may take when it is unpacked. A batch that is too much alone is left out, and that is said."`
 	BatchDelay      time.Duration `help:"How long a broker may hold records back to fill a fetch; 0 for not at all."`
 	Session         time.Duration `default:"10s" help:"Silence after which a consumer's partitions go to others."`
 	Drain           time.Duration `default:"5s" help:"How long the batch under way may take when partitions are given up."`
@@ -72,7 +73,7 @@ func (c *KafkaConfig) unsecured() (ingest.Options, error) {
 	start, err := ingest.ParseStart(c.Start)
 	return ingest.Options{
 		Brokers: c.Brokers, Topic: c.Topic, DeadLetterTopic: c.DeadLetterTopic, ItemsTopic: c.ItemsTopic, Group: c.Group, Start: start,
-		Batch:   ingest.Batch{Events: c.BatchEvents, Bytes: c.BatchBytes, Delay: c.BatchDelay},
+		Batch:   ingest.Batch{Events: c.BatchEvents, Bytes: c.BatchBytes, Delay: c.BatchDelay, Unpacked: c.BatchUnpacked},
 		Session: c.Session, Drain: c.Drain,
 		SASL: ingest.SASL{Mechanism: c.SASL, User: c.User, Password: c.Password},
 		TLS:  ingest.TLS{Enabled: c.TLS, CA: c.Authority, Certificate: c.Certificate, Key: c.CertificateKey},

@@ -12,7 +12,8 @@ import (
 // loadOfRedis says what a Redis is to hold.
 type loadOfRedis struct {
 	Users     int           `required:"" help:"Users with a history."`
-	Events    int           `required:"" help:"Events of each, at most redis.cap."`
+	Events    int           `required:"" help:"Events of each; those above the cap are not kept."`
+	Cap       int           `default:"10000" help:"As redis.cap: most events kept of one user."`
 	Items     int           `default:"100000" help:"Distinct items in all histories."`
 	Gap       time.Duration `default:"24h" help:"Mean time between two events of a user."`
 	UserBytes int           `default:"12" help:"Length of a user id."`
@@ -27,16 +28,19 @@ type planCmd struct {
 
 func (l *loadOfRedis) load() redisstore.Load {
 	return redisstore.Load{
-		Users: l.Users, Events: l.Events, Items: l.Items, Gap: l.Gap, UserLen: l.UserBytes, ItemLen: l.ItemBytes, Prefix: l.Prefix, Cluster: l.Cluster,
+		Users: l.Users, Events: l.Events, Cap: l.Cap, Items: l.Items, Gap: l.Gap, UserLen: l.UserBytes, ItemLen: l.ItemBytes, Prefix: l.Prefix, Cluster: l.Cluster,
 	}
 }
 
 // Run prints what a Redis would use.
 func (c planCmd) Run(m *Main) error {
-	for _, n := range []int{c.Users, c.Events, c.Items, c.UserBytes, c.ItemBytes, int(c.Gap)} {
+	for _, n := range []int{c.Users, c.Events, c.Cap, c.Items, c.UserBytes, c.ItemBytes, int(c.Gap)} {
 		if n < 1 {
 			return errors.New("plan: every number must be above zero")
 		}
+	}
+	if c.Events > c.Cap {
+		fmt.Fprintf(m.Stdout, "Of %d events of a user the newest %d are kept and counted: redis.cap.\n\n", c.Events, c.Cap)
 	}
 	p := redisstore.Plan(c.load())
 	w := tabwriter.NewWriter(m.Stdout, 0, 4, 2, ' ', 0)

@@ -284,6 +284,20 @@ func TestTwoNightsNeverRun(t *testing.T) {
 		}
 	}
 	must(t, nightArgs(reg, "--source", src, "--work", work)...)
+
+	// In a bucket the other one is on another machine.
+	at := filepath.Join(t.TempDir(), "night.lease")
+	lock, err := json.Marshal(map[string]any{"format": 1, "host": "elsewhere", "pid": 4711, "token": "x", "taken": time.Now(), "renewed": time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at, lock, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := trainjob(t, nightArgs("file://"+filepath.ToSlash(filepath.Dir(at)), "--registry-cache", t.TempDir(), "--source", src)...)
+	if o.code != exitFailed || !strings.Contains(o.errors, "another night is running: file://"+filepath.ToSlash(at)) || !strings.Contains(o.errors, "process 4711 on elsewhere") {
+		t.Errorf("exit code %d\n%s", o.code, o.errors)
+	}
 }
 
 // Whom a store has erased is in no training data, whatever source still tells of

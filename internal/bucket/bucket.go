@@ -27,6 +27,9 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
+// ErrTooLong says that an object has more bytes than its reader takes.
+var ErrTooLong = errors.New("object too long")
+
 // Bucket is an open place for objects. Close it after use.
 type Bucket struct {
 	objects *blob.Bucket
@@ -106,7 +109,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 	}
 }
 
-// Read gives an object of at most limit bytes. fs.ErrNotExist says that there is none.
+// Read gives an object of at most limit bytes. fs.ErrNotExist says that there is none, ErrTooLong that it has more.
 func (b *Bucket) Read(ctx context.Context, name string, limit int64) ([]byte, error) {
 	r, err := b.objects.NewReader(ctx, name, nil)
 	if err != nil {
@@ -117,7 +120,7 @@ func (b *Bucket) Read(ctx context.Context, name string, limit int64) ([]byte, er
 		return nil, b.fault("read", name, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, b.fault("read", name, fmt.Errorf("it has more than %d bytes", limit))
+		return nil, b.fault("read", name, fmt.Errorf("%w: it has more than %d bytes", ErrTooLong, limit))
 	}
 	return data, nil
 }
@@ -143,6 +146,24 @@ func (b *Bucket) Write(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
+// Create is Write where there is no object of that name, and fs.ErrExist where there is one. A bucket decides between two
+// who create at the same moment; a folder does so within one process only, and of two processes the later write stays, as
+// it does in a store that speaks S3's protocol without knowing If-None-Match. Who must be sure reads again.
+func (b *Bucket) Create(ctx context.Context, name string, data []byte) error {
+	if err := b.objects.WriteAll(ctx, name, data, &blob.WriterOptions{IfNotExist: true}); err != nil {
+		return b.fault("create", name, err)
+	}
+	return nil
+}
+
+// Remove removes an object; one that is not there is no error.
+func (b *Bucket) Remove(ctx context.Context, name string) error {
+	if err := b.objects.Delete(ctx, name); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return b.fault("remove", name, err)
+	}
+	return nil
+}
+
 // Store makes an object of a file.
 func (b *Bucket) Store(ctx context.Context, name, file string) error {
 	f, err := os.Open(file)
@@ -156,10 +177,13 @@ func (b *Bucket) Store(ctx context.Context, name, file string) error {
 	return nil
 }
 
-// fault names action and object, and gives what is missing the error that files have.
+// fault names action and object, and gives what is missing, and what is there already, the error that files have.
 func (b *Bucket) fault(doing, name string, err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	switch gcerrors.Code(err) {
+	case gcerrors.NotFound:
 		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	case gcerrors.FailedPrecondition:
+		err = fmt.Errorf("%w: %w", fs.ErrExist, err)
 	}
 	return fmt.Errorf("%s %s: %w", doing, b.name+"/"+path.Clean(name), err)
 }

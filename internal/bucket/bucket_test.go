@@ -54,11 +54,23 @@ func TestBucket(t *testing.T) {
 			if data, err := b.Read(t.Context(), "a/two", 3); err != nil || string(data) != "two" {
 				t.Errorf("read %q, %v", data, err)
 			}
-			if _, err := b.Read(t.Context(), "a/two", 2); err == nil || !strings.Contains(err.Error(), "more than 2 bytes") {
+			if _, err := b.Read(t.Context(), "a/two", 2); !errors.Is(err, ErrTooLong) || !strings.Contains(err.Error(), "more than 2 bytes") {
 				t.Errorf("read beyond the limit: %v", err)
 			}
 			if _, err := b.Read(t.Context(), "none", 2); !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "region=") {
 				t.Errorf("read what is not there: %v", err)
+			}
+			if err := b.Create(t.Context(), "c", []byte("first")); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Create(t.Context(), "c", []byte("second")); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("created what is there: %v", err)
+			}
+			if data, err := b.Read(t.Context(), "c", 10); err != nil || string(data) != "first" {
+				t.Errorf("after creating twice: %q, %v", data, err)
+			}
+			if err := errors.Join(b.Remove(t.Context(), "c"), b.Remove(t.Context(), "c"), b.Create(t.Context(), "c", nil)); err != nil {
+				t.Errorf("removed twice and created: %v", err)
 			}
 			to := filepath.Join(t.TempDir(), "fetched")
 			if err := b.Fetch(t.Context(), "a/one", to); err != nil {

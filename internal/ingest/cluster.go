@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	fetchapi "github.com/segmentio/kafka-go/protocol/fetch"
 )
 
 const (
@@ -17,6 +18,8 @@ const (
 	idleFetch = 500 * time.Millisecond
 	// callTimeout bounds every other call of a broker, and what a fetch may take beyond its waiting.
 	callTimeout = 15 * time.Second
+	// clientID is what we call ourselves to brokers.
+	clientID = "seqrec"
 	// metadataAge is how long the transport believes what it knows of topics and leaders.
 	metadataAge = 2 * time.Second
 )
@@ -49,8 +52,8 @@ func connect(opts Options) (*cluster, error) {
 	}
 	c := &cluster{
 		opts:      opts,
-		transport: &kafka.Transport{TLS: secure, SASL: mechanism, MetadataTTL: metadataAge, ClientID: "seqrec"},
-		dialer:    &kafka.Dialer{TLS: secure, SASLMechanism: mechanism, ClientID: "seqrec", Timeout: callTimeout, DualStack: true},
+		transport: &kafka.Transport{TLS: secure, SASL: mechanism, MetadataTTL: metadataAge, ClientID: clientID},
+		dialer:    &kafka.Dialer{TLS: secure, SASLMechanism: mechanism, ClientID: clientID, Timeout: callTimeout, DualStack: true},
 	}
 	c.client = &kafka.Client{Addr: kafka.TCP(opts.Brokers...), Transport: c.transport}
 	return c, nil
@@ -67,29 +70,49 @@ type fetched struct {
 }
 
 // fetch reads records from an offset on, at least one if there is any within the waiting time. The records share one
-// piece of memory. Errors: errGap and those of the network.
+// piece of memory. Errors: errGap, an oversizeError for a batch that is too much, and those of the network.
 func (c *cluster) fetch(ctx context.Context, topic string, partition int, offset int64) (fetched, error) {
-	req := kafka.FetchRequest{
-		Topic: topic, Partition: partition, Offset: offset,
-		MinBytes: 1, MaxBytes: int64(c.opts.Batch.Bytes), MaxWait: idleFetch,
-	}
+	least, wait := 1, idleFetch
 	if d := c.opts.Batch.Delay; d > 0 {
-		req.MinBytes, req.MaxWait = req.MaxBytes, d
+		least, wait = c.opts.Batch.Bytes, d
 	}
-	ctx, cancel := context.WithTimeout(ctx, req.MaxWait+callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait+callTimeout)
 	defer cancel()
-	res, err := c.client.Fetch(ctx, &req)
-	if err == nil {
-		err = res.Error
-	}
+	f := fetched{next: offset}
+	err := c.fetchInto(ctx, &f, &packedFetch{Request: &fetchapi.Request{
+		ReplicaID: -1, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: int32(least), MaxBytes: int32(c.opts.Batch.Bytes), SessionID: -1, SessionEpoch: -1,
+		Topics: []fetchapi.RequestTopic{{Topic: topic, Partitions: []fetchapi.RequestPartition{{
+			Partition: int32(partition), CurrentLeaderEpoch: -1, FetchOffset: offset, LogStartOffset: -1, PartitionMaxBytes: int32(c.opts.Batch.Bytes),
+		}}}},
+	}})
 	if err != nil {
 		return fetched{}, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, offset, err)
 	}
-	f := fetched{next: offset, high: res.HighWatermark}
-	if err := f.read(res.Records); err != nil {
-		return fetched{}, fmt.Errorf("read %s/%d at %d: %w", topic, partition, offset, err)
-	}
 	return f, nil
+}
+
+func (c *cluster) fetchInto(ctx context.Context, f *fetched, req *packedFetch) error {
+	answer, err := c.transport.RoundTrip(ctx, c.client.Addr, req)
+	if err != nil {
+		return err
+	}
+	p, ok := answer.(*packed)
+	if !ok {
+		return fmt.Errorf("an answer of type %T", answer)
+	}
+	if p.fault != 0 {
+		return kafka.Error(p.fault)
+	}
+	f.high = p.high
+	whole, err := within(p.set, c.opts.Batch.Unpacked)
+	if err != nil {
+		return err
+	}
+	records, err := recordsIn(whole)
+	if err != nil {
+		return err
+	}
+	return f.read(records)
 }
 
 // read takes over the records from f.next on. Brokers send whole batches, so some may lie before it.

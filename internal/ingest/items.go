@@ -110,9 +110,14 @@ func (f *Follower) follow(ctx context.Context, id int, caughtUp func()) {
 				}
 			}
 		}
+		var oversize *oversizeError
 		switch {
 		case err == nil:
 			retry.reset()
+		case errors.As(err, &oversize): // left out, as the consumer does
+			f.opts.Observer.Troubled("oversize", err)
+			f.opts.Log.Error("a batch of items is left out: it is too much to unpack", "first", oversize.first, "next", oversize.next, "error", err)
+			next = oversize.next
 		case errors.Is(err, errGap):
 			next = -1
 		case ctx.Err() == nil:

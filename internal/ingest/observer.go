@@ -15,7 +15,8 @@ type Observer interface {
 	// Committed tells of offsets that the broker has acknowledged for so many partitions.
 	Committed(partitions int)
 	// Troubled tells of something that failed and will be tried again: "fetch", "append", "dead-letter", "commit",
-	// "join" or "gap" (records had been deleted before they were read).
+	// "join"; or that is left out: "gap" (records had been deleted before they were read), "oversize" (a batch that is too
+	// much to unpack).
 	Troubled(doing string, err error)
 	// Assigned tells which partitions are now ours. It is called at each rebalance, and with nil as soon as we are no member
 	// of the group: between two rebalances, while brokers are away, and at the end.

@@ -50,6 +50,9 @@ type Batch struct {
 	Bytes  int           // most bytes of a fetch, though always one batch as its producer made it; 0 means 1 MiB
 	Delay  time.Duration // how long the broker may hold records back to fill Bytes; 0 for not at all
 	Record int           // longest event in bytes; a longer record is bad; 0 means 64 KiB, as over REST
+	// Unpacked is the most memory that what one fetch brings may take unpacked, in bytes: the records and 256 for each. A
+	// fetch brings fewer batches then; one batch that is too much alone is left out. 0 means 128 MiB.
+	Unpacked int64
 }
 
 // SASL is how to name ourselves to the brokers. The zero value is not at all.
@@ -76,6 +79,7 @@ func (o Options) withDefaults() Options {
 	o.Batch.Events = cmp.Or(o.Batch.Events, 8000)
 	o.Batch.Bytes = cmp.Or(o.Batch.Bytes, 1<<20)
 	o.Batch.Record = cmp.Or(o.Batch.Record, 64<<10)
+	o.Batch.Unpacked = cmp.Or(o.Batch.Unpacked, 128<<20)
 	o.Session = cmp.Or(o.Session, 10*time.Second)
 	o.Drain = cmp.Or(o.Drain, 5*time.Second)
 	o.Retry = cmp.Or(o.Retry, 50*time.Millisecond)
@@ -114,7 +118,7 @@ func (o Options) Validate() error {
 		less bool
 	}{
 		{"batch events", o.Batch.Events < 0}, {"batch bytes", o.Batch.Bytes < 0}, {"batch delay", o.Batch.Delay < 0},
-		{"batch record", o.Batch.Record < 0}, {"session", o.Session < 0}, {"drain", o.Drain < 0}, {"retry", o.Retry < 0},
+		{"batch record", o.Batch.Record < 0}, {"batch unpacked", o.Batch.Unpacked < 0}, {"session", o.Session < 0}, {"drain", o.Drain < 0}, {"retry", o.Retry < 0},
 	} {
 		if n.less {
 			add("%s: must not be negative", n.name)

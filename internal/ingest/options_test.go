@@ -20,7 +20,7 @@ func TestValidate(t *testing.T) {
 		"nothing":       {func(o *Options) { *o = Options{} }, []string{"brokers:", "topic:"}},
 		"no port":       {func(o *Options) { o.Brokers = []string{"a:1", "b"} }, []string{`is "b"`}},
 		"same topics":   {func(o *Options) { o.ItemsTopic = "t" }, []string{"topics: must differ"}},
-		"negative":      {func(o *Options) { o.Batch = Batch{-1, -1, -1, -1}; o.Retry = -1 }, []string{"batch events", "batch bytes", "batch delay", "batch record", "retry"}},
+		"negative":      {func(o *Options) { o.Batch = Batch{-1, -1, -1, -1, -1}; o.Retry = -1 }, []string{"batch events", "batch bytes", "batch delay", "batch record", "batch unpacked", "retry"}},
 		"long drain":    {func(o *Options) { o.Drain = time.Hour }, []string{"drain:"}},
 		"no mechanism":  {func(o *Options) { o.SASL.User = "ann" }, []string{"needs a mechanism"}},
 		"mechanism":     {func(o *Options) { o.SASL = SASL{"GSSAPI", "ann", "p"} }, []string{`is "GSSAPI"`}},

@@ -91,10 +91,19 @@ func (p *partition) startAt(ctx context.Context) (int64, error) {
 	return p.log.first(ctx, p.opts.Topic, p.id)
 }
 
-// fetchFailed waits before the next try. An offset that is not in the log any more is the one failure that no waiting
+// fetchFailed waits before the next try. A batch that is too much to unpack is left out: it stops nobody but itself. An offset that is not in the log any more is the one failure that no waiting
 // mends: reading goes on at the oldest record there is, which at worst brings again what is in the store already.
 func (p *partition) fetchFailed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
+		return
+	}
+	var oversize *oversizeError
+	if errors.As(err, &oversize) {
+		p.opts.Observer.Troubled("oversize", err)
+		p.opts.Log.Error("a batch of records is left out: it is too much to unpack; replay with a larger kafka.batch_unpacked brings it",
+			"partition", p.id, "first", oversize.first, "next", oversize.next, "error", err)
+		p.next, p.done = oversize.next, oversize.next
+		p.appended(p.id, p.done)
 		return
 	}
 	if errors.Is(err, errGap) {

@@ -106,6 +106,9 @@ func (d *Draft) Publish(m Manifest) (version string, err error) {
 	if n := d.open.Load(); n != 0 {
 		return "", fmt.Errorf("publish version %s: %d files are still open for writing", d.version, n)
 	}
+	if err := d.r.mayWrite(); err != nil {
+		return "", fmt.Errorf("publish version %s: %w", d.version, err)
+	}
 	if err := d.seal(m); err != nil {
 		return "", fmt.Errorf("publish version %s: %w", d.version, err)
 	}

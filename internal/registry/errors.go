@@ -23,6 +23,8 @@ var (
 	ErrMoved = errors.New("another version is current")
 	// ErrInUse: the version is the current one and cannot be removed.
 	ErrInUse = errors.New("in use")
+	// ErrLost: the lock on a bucket's nights is no longer ours.
+	ErrLost = errors.New("the lock is lost")
 )
 
 // Fault is one thing wrong with one file or folder.

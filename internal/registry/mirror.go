@@ -21,6 +21,7 @@ import (
 //	current                       the version to serve
 //	history                       promotions, as in the folder
 //	<version>/<file>              as in the folder
+//	night.lease                   who runs a night, while one runs; see HoldNights
 //
 // What is published in the folder is stored in the bucket, files first, then the
 // manifest, then its checksum; a promotion or rollback then replaces history and
@@ -28,8 +29,8 @@ import (
 // names into the folder, aside, verifies every byte and only then gives it its name;
 // the folder's history becomes the bucket's.
 //
-// Caveat. Buckets have no lock: of two who promote at the same moment, the later
-// write wins.
+// Caveat. Promotions take no lock in a bucket: of two who promote at the same
+// moment, the later write wins. Nights do.
 type Mirror struct {
 	bucket *bucket.Bucket
 	reg    *Registry
@@ -52,7 +53,7 @@ func OpenMirror(b *bucket.Bucket, dir string, opts Options) (*Registry, *Mirror,
 	if err != nil {
 		return nil, nil, err
 	}
-	m.reg = reg
+	m.reg, reg.mirror = reg, m
 	return reg, m, reg.make()
 }
 
@@ -196,12 +197,18 @@ func (m *Mirror) push(version string, current bool) error {
 		return fmt.Errorf("push version %s: %w", version, err)
 	}
 	if string(there) != string(sum) {
+		if err := m.reg.mayWrite(); err != nil {
+			return fmt.Errorf("push version %s: %w", version, err)
+		}
 		if err := m.store(ctx, version, dir); err != nil {
 			return fmt.Errorf("push version %s: %w", version, err)
 		}
 	}
 	if !current {
 		return nil
+	}
+	if err := m.reg.mayWrite(); err != nil { // storing may have taken long
+		return fmt.Errorf("push version %s: %w", version, err)
 	}
 	history, err := readBounded(m.reg.path(historyFile), maxHistoryBytes)
 	if err == nil {

@@ -30,6 +30,11 @@ func (r *Registry) Promote(version string) error { return r.promote(version, tru
 
 // promote is Promote; tell says whether the bucket behind it must hear of it.
 func (r *Registry) promote(version string, tell bool) error {
+	if tell {
+		if err := r.mayWrite(); err != nil {
+			return fmt.Errorf("promote %s: %w", version, err)
+		}
+	}
 	err := r.locked(func() error {
 		if _, err := r.Load(version); err != nil {
 			return fmt.Errorf("promote: %w", err)

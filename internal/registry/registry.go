@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -41,8 +42,10 @@ type Options struct {
 // Registry is one folder of versions. It may be used by several goroutines, and
 // the folder by several processes.
 type Registry struct {
-	dir  string
-	opts Options
+	dir    string
+	opts   Options
+	mirror *Mirror               // nil when the registry is a folder only
+	lease  atomic.Pointer[lease] // held while a night runs; nil otherwise
 
 	mu     sync.Mutex // guards lastMS and Entropy
 	lastMS uint64     // of the last version name made here, Unix milliseconds

@@ -150,7 +150,7 @@ func (k *kafkaPlan) broker(ctx context.Context, id int, ports []int) (Spec, erro
 	if err != nil {
 		return Spec{}, err
 	}
-	format := []string{"kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", k.cluster, "--config", file}
+	format := []string{"kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id=" + k.cluster, "--config", file} // one in 64 begins with a dash
 	if k.opts.User != "" {
 		format = append(format, "--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", k.opts.User, k.opts.Password))
 	}

@@ -40,6 +40,8 @@ type NightlyOptions struct {
 	Second *LifelongPlan
 	// SecondProgress may be nil.
 	SecondProgress func(LifelongProgress)
+	// Lease has the times of the lock on a registry in a bucket. Now and Say are the night's.
+	Lease registry.LeaseOptions
 }
 
 // NightlySummary is the outcome of a night with its gathering.
@@ -84,7 +86,9 @@ type nightly struct {
 // baselines and the current version, decide, publish, promote.
 //
 // One run at a time works on a registry and in a working folder; another one
-// fails with ErrRunning. A run that was ended at any moment, kill -9 included, is
+// fails with ErrRunning, on another machine too if the registry is in a bucket; it
+// then wraps registry.ErrLocked as well, and a run that loses the lock ends with
+// registry.ErrLost and promotes nothing. A run that was ended at any moment, kill -9 included, is
 // gone on with by the next one with the same settings: what was gathered is not
 // gathered again, training goes on from its checkpoint to the very same weights,
 // and what was published is not published twice. Errors are those of Night.
@@ -106,6 +110,12 @@ func Nightly(ctx context.Context, plan Plan, opt NightlyOptions) (_ *NightlySumm
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	ctx, release, err := holdNights(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	defer func() { err = withLoss(ctx, err) }()
 	n := &nightly{plan: plan, opt: opt}
 	for _, l := range opt.Erasures {
 		n.receipts = append(n.receipts, l.Receipts...)

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -106,6 +107,25 @@ func lockNights(registry, work string) (unlock func() error, err error) {
 		}
 	}
 	return unlock, nil
+}
+
+// holdNights takes the lock of a registry in a bucket.
+func holdNights(ctx context.Context, opt NightlyOptions) (held context.Context, release func(), err error) {
+	lease := opt.Lease
+	lease.Now, lease.Say = opt.Now, opt.Say
+	held, release, err = opt.Registry.HoldNights(ctx, lease)
+	if errors.Is(err, registry.ErrLocked) {
+		err = fmt.Errorf("%w: %w", ErrRunning, err)
+	}
+	return held, release, err
+}
+
+// withLoss adds to the error of a night that it lost its lock, if it did and the error does not say so.
+func withLoss(held context.Context, err error) error {
+	if cause := context.Cause(held); err != nil && errors.Is(cause, registry.ErrLost) && !errors.Is(err, registry.ErrLost) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
 }
 
 func sameFolder(a, b string) (bool, error) {

@@ -1,12 +1,17 @@
 package train
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"seqrec/internal/bucket"
+	"seqrec/internal/features"
 	"seqrec/internal/registry"
 )
 
@@ -80,6 +85,52 @@ func TestNightLocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if unlock, err = lockNights(reg, reg); err != nil { // one folder for both is locked once
+		t.Fatal(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// usurper is a source that another machine takes the lock from while it is read.
+type usurper struct{ lock string }
+
+func (usurper) Name() string { return "usurper" }
+
+func (u usurper) Gather(ctx context.Context, _ *features.Gatherer) ([]features.Item, error) {
+	text := `{"format":1,"host":"elsewhere","pid":4711,"token":"x","taken":"2026-11-25T02:15:00Z","renewed":"2026-11-25T02:15:00Z"}`
+	if err := os.WriteFile(u.lock, []byte(text), 0o644); err != nil {
+		return nil, err
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A night that has lost its lock ends and says why; the lock is left to who has it.
+func TestNightLosesItsLock(t *testing.T) {
+	place, work := t.TempDir(), t.TempDir()
+	b, err := bucket.Open(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	reg, _, err := registry.OpenMirror(b, t.TempDir(), registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(place, "night.lease")
+	_, err = Nightly(t.Context(), Plan{Data: DataPlan{Split: features.SplitTemporal}}, NightlyOptions{
+		NightOptions: NightOptions{Registry: reg, Work: work}, Sources: []Source{usurper{lock}},
+		Lease: registry.LeaseOptions{Renew: 20 * time.Millisecond, Settle: time.Millisecond},
+	})
+	if !errors.Is(err, registry.ErrLost) || !strings.Contains(err.Error(), "process 4711 on elsewhere has taken it") {
+		t.Errorf("ended with %v", err)
+	}
+	if text, err := os.ReadFile(lock); err != nil || !strings.Contains(string(text), "4711") {
+		t.Errorf("the lock of the other: %s, %v", text, err)
+	}
+	unlock, err := lockNights(reg.Dir(), work)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := unlock(); err != nil {

@@ -14,6 +14,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
+// defaultCap is how many events of one user are kept unless Options say otherwise.
+const defaultCap = 10_000
+
 // Options configures a store. Addrs must be set; every other field works at its zero.
 type Options struct {
 	Addrs      []string // host:port of the server, of some nodes of the cluster, or of the sentinels
@@ -90,7 +93,7 @@ func (o Options) withDefaults() Options {
 		o.Prefix = "sr"
 	}
 	if o.Cap == 0 {
-		o.Cap = 10_000
+		o.Cap = defaultCap
 	}
 	if o.TTL == 0 {
 		o.TTL = 90 * 24 * time.Hour

@@ -10,7 +10,8 @@ import (
 // Load says what a Redis is to hold, for Plan. Zero lengths and gaps have defaults.
 type Load struct {
 	Users   int           // with a history
-	Events  int           // of each, at most the cap
+	Events  int           // of each; those above the cap are not kept
+	Cap     int           // most events kept of each; 0 means 10,000, as in Options
 	Items   int           // distinct items in all histories
 	Gap     time.Duration // mean time between two events of a user; 0 means a day
 	UserLen int           // bytes of a user id; 0 means 12
@@ -62,6 +63,10 @@ func (l Load) withDefaults() Load {
 	if l.Prefix == "" {
 		l.Prefix = "sr"
 	}
+	if l.Cap == 0 {
+		l.Cap = defaultCap
+	}
+	l.Events = min(l.Events, l.Cap)
 	return l
 }
 

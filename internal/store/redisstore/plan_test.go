@@ -55,6 +55,20 @@ func usedMemory(t testing.TB, s *Store) (bytes float64) {
 	return bytes
 }
 
+// Events above the cap are not kept and take no memory.
+func TestPlanCap(t *testing.T) {
+	plan := func(events, most int) float64 {
+		return Plan(Load{Users: 1000, Events: events, Items: 1000, Cap: most}).Total
+	}
+	for _, tt := range []struct{ events, most, as int }{
+		{50, 100, 50}, {100, 100, 100}, {5000, 100, 100}, {5000, 1000, 1000}, {9999, 0, 9999}, {1_000_000, 0, 10_000},
+	} {
+		if got, want := plan(tt.events, tt.most), plan(tt.as, tt.as); got != want {
+			t.Errorf("%d events at a cap of %d: %.0f bytes, want those of %d events, %.0f", tt.events, tt.most, got, tt.as, want)
+		}
+	}
+}
+
 // TestPlan compares the prediction with what a real Redis uses.
 func TestPlan(t *testing.T) {
 	for _, l := range []Load{

@@ -1,0 +1,323 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/compress/zstd"
+	"github.com/segmentio/kafka-go/protocol"
+	fetchapi "github.com/segmentio/kafka-go/protocol/fetch"
+)
+
+// packedAs is one batch of n records of zeros, as a producer makes it.
+func packedAs(t *testing.T, version int8, codec kafka.Compression, first int64, n, size int) []byte {
+	t.Helper()
+	records := make([]kafka.Record, n)
+	for i := range records {
+		records[i] = kafka.Record{Time: time.UnixMilli(1_700_000_000_000), Key: kafka.NewBytes([]byte("k")), Value: kafka.NewBytes(make([]byte, size))}
+	}
+	set := protocol.RecordSet{Version: version, Attributes: protocol.Attributes(codec), Records: kafka.NewRecordReader(records...)}
+	var b bytes.Buffer
+	if _, err := set.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	out := b.Bytes()[4:]
+	binary.BigEndian.PutUint64(out, uint64(first))
+	return out
+}
+
+func TestWithin(t *testing.T) {
+	for _, codec := range []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
+		one := packedAs(t, 2, codec, 0, 10, 1000) // 10,000 bytes of values, 2,560 for ten records
+		set := bytes.Join([][]byte{one, packedAs(t, 2, codec, 10, 10, 1000), packedAs(t, 2, codec, 20, 10, 1000)}, nil)
+		for _, tt := range []struct {
+			limit int64
+			whole int // batches
+		}{{1 << 20, 3}, {38_500, 3}, {37_000, 2}, {12_900, 1}} {
+			got, err := within(set, tt.limit)
+			if err != nil || !bytes.Equal(got, set[:tt.whole*len(one)]) {
+				t.Errorf("%s within %d: %d bytes of %d, %v; want %d batches of %d", codec, tt.limit, len(got), len(set), err, tt.whole, len(one))
+			}
+			records, err := recordsIn(got)
+			f := fetched{}
+			if err == nil {
+				err = f.read(records)
+			}
+			if err != nil || len(f.records) != 10*tt.whole || f.next != int64(10*tt.whole) || len(f.records[0].value) != 1000 {
+				t.Errorf("%s within %d: read %d records up to %d, %v", codec, tt.limit, len(f.records), f.next, err)
+			}
+		}
+		var over *oversizeError
+		if _, err := within(set[2*len(one):], 12_000); !errors.As(err, &over) || over.first != 20 || over.next != 30 || over.packed != len(one) {
+			t.Errorf("%s: %v", codec, err)
+		}
+		for cut := range len(one) - 1 { // a last batch that is cut off
+			if got, err := within(set[:len(one)+cut], 1<<20); err != nil || len(got) != len(one) {
+				t.Fatalf("%s cut at %d: %d bytes, %v", codec, cut, len(got), err)
+			}
+		}
+		if codec == kafka.Zstd { // there is no such thing in the old format
+			continue
+		}
+		old := packedAs(t, 1, codec, 5, 1, 10_000)
+		if got, err := within(old, 1<<20); err != nil || len(got) != len(old) {
+			t.Errorf("old format, %s: %d bytes, %v", codec, len(got), err)
+		}
+		if _, err := within(old, 5000); !errors.As(err, &over) || over.next != 6 {
+			t.Errorf("old format, %s: %v", codec, err)
+		}
+	}
+}
+
+// Where the heads of zstd do not say enough, what it unpacks to is measured.
+func TestWithinMeasuresZstd(t *testing.T) {
+	text := bytes.Repeat([]byte("an event of some user, "), 50_000)
+	var frame bytes.Buffer
+	z := (&zstd.Codec{Level: 1}).NewWriter(&frame)
+	if _, err := z.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	size, _, err := zstdSize(frame.Bytes())
+	exact := int64(len(text)) + recordCost
+	if err != nil || size < exact+1000 {
+		t.Fatalf("the heads say %d, %v: enough", size, err)
+	}
+	b := packedBatch{records: 1, codec: kafka.Zstd, data: frame.Bytes()}
+	for most, want := range map[int64]int64{exact: exact, exact - 1: exact, exact - 1000: exact - 999} {
+		if got, err := b.cost(most); err != nil || got != want {
+			t.Errorf("at most %d: %d, %v; want %d", most, got, err, want)
+		}
+	}
+	b.data = []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 1, 0, 0} // asks for a gigabyte, to unpack to nothing
+	if got, err := b.cost(100_000); err != nil || got != 100_001 {
+		t.Errorf("a huge window: %d, %v", got, err)
+	}
+}
+
+// What a batch unpacks to costs nothing before it is known to be within the limit, whatever it says of itself.
+func TestWithinOfABomb(t *testing.T) {
+	const unpacked = 256 << 20
+	bomb := packedAs(t, 2, kafka.Zstd, 7, 1, unpacked)
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := within(bomb, 1<<20)
+	runtime.ReadMemStats(&after)
+	var over *oversizeError
+	if !errors.As(err, &over) || over.first != 7 || over.next != 8 || !strings.Contains(err.Error(), "kafka.batch_unpacked, 1048576") {
+		t.Errorf("%d bytes that unpack to %d: %v", len(bomb), unpacked, err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 32<<20 {
+		t.Errorf("%d bytes of memory to see it", took)
+	}
+}
+
+func TestWithinDamaged(t *testing.T) {
+	whole := packedAs(t, 2, kafka.Gzip, 0, 3, 100)
+	damage := func(at int, b ...byte) []byte {
+		out := bytes.Clone(whole)
+		copy(out[at:], b)
+		return out
+	}
+	for name, tt := range map[string]struct {
+		set  []byte
+		says string
+	}{
+		"format":             {damage(magicAt, 9), "format 9"},
+		"ends before it is":  {damage(23, 0xff, 0xff, 0xff, 0xfe), "damaged"},
+		"packed part":        {damage(61, 0, 0, 0), "unpack the batch at 0"},
+		"number of records":  {damage(57, 0x7f, 0xff, 0xff, 0xff), "unpacks to more"},
+		"negative number":    {damage(57, 0xff, 0xff, 0xff, 0xff), "unpacks to more"},
+		"shorter than heads": {damage(8, 0, 0, 0, 20), "damaged"},
+	} {
+		set := tt.set
+		if _, err := within(set, 1<<20); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %q", name, err, tt.says)
+		}
+		if got, err := within(append(bytes.Clone(whole), set...), 1<<20); err != nil || len(got) != len(whole) {
+			t.Errorf("%s behind a whole one: %d bytes, %v", name, len(got), err)
+		}
+	}
+	for cut := range whole[:61] { // no length is too short to be looked at
+		_, _ = within(whole[:cut], 1<<20)
+	}
+}
+
+// What the heads of zstd say is as much as there is.
+func TestZstdSize(t *testing.T) {
+	noise := make([]byte, 300_000)
+	for i, rng := 0, rand.New(rand.NewPCG(1, 2)); i < len(noise); i++ {
+		noise[i] = byte(rng.Uint32() >> 24)
+	}
+	text := bytes.Repeat([]byte("an event of some user, "), 50_000)
+	skipped := []byte{0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}
+	for name, data := range map[string][]byte{"nothing": {}, "one": {1}, "zeros": make([]byte, 3_000_000), "noise": noise, "text": text, "short text": text[:1000]} {
+		for _, level := range []int{1, 3, 12} {
+			var frame bytes.Buffer
+			z := (&zstd.Codec{Level: level}).NewWriter(&frame)
+			for some := range slices.Chunk(data, 70_000) {
+				if _, err := z.Write(some); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for frames := range 4 {
+				in := append(bytes.Repeat(frame.Bytes(), frames), skipped...)
+				least := int64(frames * len(data))
+				if got, asks, err := zstdSize(in); err != nil || got < least || got > 2*least+int64(frames)*zstdBlock || asks > usualWindow {
+					t.Errorf("%s, level %d, %d frames: %d, %v; want %d to twice that", name, level, frames, got, err, least)
+				}
+				if _, _, err := zstdSize(in[:len(in)-1]); !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("%s: cut off: %v", name, err)
+				}
+				if frames > 0 && len(frame.Bytes()) < 1<<12 {
+					for cut := 1; cut < frame.Len(); cut++ {
+						if _, _, err := zstdSize(frame.Bytes()[:cut]); !errors.Is(err, io.ErrUnexpectedEOF) {
+							t.Errorf("%s: cut at %d: %v", name, cut, err)
+						}
+					}
+				}
+			}
+		}
+	}
+	magic := []byte{0x28, 0xb5, 0x2f, 0xfd}
+	for _, tt := range []struct {
+		name  string
+		frame []byte
+		want  int64
+		asks  int64
+	}{
+		{"window of a gigabyte for nothing", []byte{0, 20 << 3, 1, 0, 0}, 0, 1 << 30},
+		{"window of 1.25 KiB and a block", []byte{0, 2, 13, 0, 0, 0}, 1280, 1280},
+		{"one segment of 200 bytes, a dictionary", []byte{32 | 1, 7, 200, 3, 100, 0, 9}, 200, 200},
+		{"content of 256 and 2 bytes", []byte{1 << 6, 0, 2, 0, 1, 0, 0}, 258, 1024},
+		{"content of 8 bytes, checksum", []byte{3<<6 | 4, 0, 0, 0, 0, 0, 255, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4}, math.MaxInt32, 1024},
+		{"the same byte 4096 times", []byte{0, 0, 3, 128, 0, 9}, 4096, 1024},
+	} {
+		if got, asks, err := zstdSize(append(bytes.Clone(magic), tt.frame...)); err != nil || got != tt.want || asks != tt.asks {
+			t.Errorf("%s: %d, asks for %d, %v; want %d and %d", tt.name, got, asks, err, tt.want, tt.asks)
+		}
+	}
+	if _, _, err := zstdSize([]byte("hello, world")); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("not zstd: %v", err)
+	}
+}
+
+// readPacked finds what kafka-go writes, in each version of the protocol.
+func TestReadPacked(t *testing.T) {
+	set := packedAs(t, 2, kafka.Lz4, 0, 5, 10)
+	for version := int16(0); version <= 11; version++ {
+		records, err := recordsIn(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		err = protocol.WriteResponse(&b, version, correlation, &fetchapi.Response{
+			ThrottleTimeMs: 1, SessionID: 2,
+			Topics: []fetchapi.ResponseTopic{{Topic: "events", Partitions: []fetchapi.ResponsePartition{{
+				Partition: 3, ErrorCode: 6, HighWatermark: 99, LastStableOffset: 98, LogStartOffset: 1,
+				AbortedTransactions: []fetchapi.ResponseTransaction{{ProducerID: 1, FirstOffset: 2}, {ProducerID: 3}},
+				RecordSet:           protocol.RecordSet{Version: 2, Records: records},
+			}}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := b.Bytes()[8:]
+		p, err := readPacked(body, version)
+		if err != nil || p.fault != 6 || p.high != 99 {
+			t.Fatalf("version %d: %+v, %v", version, p, err)
+		}
+		if records, err = recordsIn(p.set); err != nil {
+			t.Fatal(err)
+		}
+		f := fetched{}
+		if err := f.read(records); err != nil || len(f.records) != 5 {
+			t.Errorf("version %d: %d records, %v", version, len(f.records), err)
+		}
+		for cut := range body {
+			if _, err := readPacked(body[:cut], version); err == nil {
+				t.Errorf("version %d: cut at %d of %d and whole", version, cut, len(body))
+			}
+		}
+	}
+}
+
+// A batch that is too much to unpack is left out of the store and said; what is around it is stored. Replay does
+// the same, ends with its name, and takes it under a larger limit.
+func TestOversizeBatch(t *testing.T) {
+	opts := options(t, 1)
+	w := newWatcher()
+	opts.Observer, opts.Batch.Unpacked = w, 4<<20
+	events := someEvents(200, 10)
+	produce(t, opts, events[:100])
+	c, err := connect(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	res, err := c.client.Produce(t.Context(), &kafka.ProduceRequest{
+		Topic: opts.Topic, RequiredAcks: kafka.RequireAll, Compression: kafka.Zstd,
+		Records: kafka.NewRecordReader(kafka.Record{Key: kafka.NewBytes([]byte("k")), Value: kafka.NewBytes(make([]byte, 32<<20))}),
+	})
+	if err = errors.Join(err, res.Error); err != nil {
+		t.Fatal(err)
+	}
+	produce(t, opts, events[100:])
+	s := openStore(t, t.TempDir())
+	consume(t, opts, s)
+	w.wait(t, "all events", func() bool { return w.accepted == len(events) })
+	compare(t, s, events)
+	w.wait(t, "the word of it", func() bool { return w.troubles["oversize"] == 1 })
+
+	into := openStore(t, t.TempDir())
+	read, err := Replay(t.Context(), opts, Window{}, into, nil)
+	if !errors.Is(err, ErrOversize) || !strings.Contains(err.Error(), "the records 100 to 100") || read.Records != int64(len(events)) {
+		t.Errorf("replayed %+v, %v", read, err)
+	}
+	compare(t, into, events)
+	opts.Batch.Unpacked = 64 << 20
+	sum, err := Replay(t.Context(), opts, Window{}, into, nil)
+	if err != nil || sum.Records != int64(len(events))+1 || len(sum.Bad) != 1 {
+		t.Errorf("under a larger limit: %+v, %v", sum, err)
+	}
+}
+
+// BenchmarkWithin is what measuring costs: a batch of a hundred events like ours.
+func BenchmarkWithin(b *testing.B) {
+	for _, codec := range []kafka.Compression{kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
+		b.Run(codec.String(), func(b *testing.B) {
+			var records []kafka.Record
+			for i, e := range someEvents(100, 50) {
+				records = append(records, kafka.Record{Time: time.UnixMilli(int64(i)), Key: kafka.NewBytes([]byte(e.User)), Value: kafka.NewBytes(fmt.Appendf(nil, `{"user":%q,"item":%q,"kind":"view","time":%d}`, e.User, e.Item, e.Time))})
+			}
+			var set bytes.Buffer
+			if _, err := (&protocol.RecordSet{Version: 2, Attributes: protocol.Attributes(codec), Records: kafka.NewRecordReader(records...)}).WriteTo(&set); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(set.Len()), "packed_bytes")
+			for b.Loop() {
+				if _, err := within(set.Bytes()[4:], 128<<20); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/record")
+		})
+	}
+}
