@@ -64,6 +64,21 @@ func (p *Panels) Mul(m int, x []float32, ldx int, lo, hi int, dst []float32, ldd
 	}
 }
 
+// PackPanel packs rows (1 to PanelWidth) of a table into one panel, for callers with
+// memory of their own. The columns past rows may hold anything afterwards.
+//
+//	for i < rows, p < d: dst[p*PanelWidth+i] = table[i*ld+p]
+func PackPanel(dst, table []float32, ld, rows, d int) {
+	if rows < 1 || rows > PanelWidth {
+		panic(badPanels)
+	}
+	checkMatrix(rows, d, ld, len(table))
+	checkMatrix(d, PanelWidth, PanelWidth, len(dst))
+	if d > 0 {
+		packPanel(dst, table, ld, rows, d)
+	}
+}
+
 // packPanelGeneric transposes rows (at most PanelWidth) of d values into the first
 // columns of a panel.
 //

@@ -246,6 +246,24 @@ func TestPanels(t *testing.T) {
 	})
 }
 
+func TestPackPanel(t *testing.T) {
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(2, 7))
+		for _, d := range []int{1, 7, 8, 20, 64} {
+			for _, n := range []int{1, 5, 8, 31, 32} {
+				table := placed(t, memories()[n%len(memories())], normals(rng, make([]float32, n*d)))
+				panel := placed(t, guardValues{1}, make([]float32, d*PanelWidth))
+				PackPanel(panel, table, d, n, d)
+				for i := range n * d {
+					if got := panel[i%d*PanelWidth+i/d]; got != table[i] {
+						t.Fatalf("d %d: row %d of %d, value %d is %g, want %g", d, i/d, n, i%d, got, table[i])
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestNothingIsAllocated(t *testing.T) {
 	onEachPath(t, func(t *testing.T) {
 		const n, d, k = 3000, 64, 20

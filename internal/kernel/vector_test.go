@@ -306,6 +306,8 @@ func TestLengthsMustAgree(t *testing.T) {
 		"negative":  func() { Gather(a, b, 3, []int32{-1}) },
 		"Dropout":   func() { Dropout(a, a, 1, 0, 0) },
 		"ScoreRows": func() { ScoreRows(a, b, 2, 2, b[:2]) },
+		"PackPanel": func() { PackPanel(make([]float32, PanelWidth), make([]float32, 99), 1, PanelWidth+1, 1) },
+		"no rows":   func() { PackPanel(make([]float32, PanelWidth), a, 1, 0, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

@@ -43,6 +43,10 @@ type TargetDevice interface {
 	// PairScoresBackward adds ds K to dq and ds^T Q to dk, both times Scale. It may
 	// write over ds.
 	PairScoresBackward(a PairArgs, ds, dq, dk Mat)
+	// PairUnit scores every pair by a small network; see PairUnitArgs.
+	PairUnit(a PairUnitArgs)
+	// PairUnitBackward adds the gradients of all that PairUnit reads.
+	PairUnitBackward(a PairUnitArgs, g PairUnitGrads)
 	// SelectPairs finds the best pairs of every query; see SelectArgs.
 	SelectPairs(a SelectArgs)
 	// Aggregate is softmax over the pairs of each query and the sum of V that it

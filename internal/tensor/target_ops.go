@@ -191,17 +191,3 @@ func (t *Tape) Collide(v *Var, a CollideArgs) *Var {
 	}
 	return out
 }
-
-// Scale is alpha*x.
-func (t *Tape) Scale(x *Var, alpha float32) *Var {
-	y := t.newVar(x.Rows, x.Cols)
-	t.dev.Scale(y.Mat, alpha, x.Mat)
-	if t.Learning() {
-		t.Record(func() {
-			if y.touched {
-				t.dev.Axpy(t.Grad(x), alpha, y.grad)
-			}
-		})
-	}
-	return y
-}

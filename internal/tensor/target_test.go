@@ -34,6 +34,11 @@ func TestTargetGradients(t *testing.T) {
 		"pair scores": func(t *tensor.Tape, p *targetParams) *tensor.Var {
 			return t.PairScores(p.queries(t), p.keys(t), tensor.Mat{}, p.index(targetQ...), p.index(targetK...), 0.7)
 		},
+		"pair unit": func(t *tensor.Tape, p *targetParams) *tensor.Var {
+			w := tensor.PairUnit{Product: p.product, Key: p.key, Slope: p.slope, Out: p.out}
+			q := p.queries(t)
+			return t.PairUnit(q, p.keys(t), t.Linear(q, p.product, nil), w, p.index(targetQ...), p.index(targetK...), 0.7)
+		},
 		"aggregate": func(t *tensor.Tape, p *targetParams) *tensor.Var {
 			s := t.PairScores(p.queries(t), p.keys(t), tensor.Mat{}, p.index(targetQ...), p.index(targetK...), 0.7)
 			out, _ := t.Aggregate(s, p.keys(t), p.index(targetQ...), p.index(targetK...))
@@ -61,16 +66,35 @@ func TestTargetGradients(t *testing.T) {
 	}
 }
 
+// TestPairUnitAllocatesNothing holds the largest operation of serving to it.
+func TestPairUnitAllocatesNothing(t *testing.T) {
+	p := newTargetParams()
+	tape := tensor.NewTape(p.list.Device())
+	w := tensor.PairUnit{Product: p.product, Key: p.key, Slope: p.slope, Out: p.out}
+	qo, ko := p.index(targetQ...), p.index(targetK...)
+	queries, keys := p.index(7, 1, 4, 0, 9, 2), p.index(3, 8, 1, 1, 5, 6, 2, 0, 4, 9)
+	run := func() {
+		tape.Reset(0)
+		q := tape.Gather(p.a, queries, 1)
+		tape.PairUnit(q, tape.Gather(p.a, keys, 1), tape.Linear(q, p.product, nil), w, qo, ko, 1)
+	}
+	if n := testing.AllocsPerRun(20, run); n != 0 {
+		t.Errorf("%v allocations a pass, want none", n)
+	}
+}
+
 // targetParams are tables to look up, and what the norms need.
 type targetParams struct {
 	list                    *tensor.Params
 	a, b, gain, bias, slope *tensor.Param
+	product, key, out       *tensor.Param // of the pair unit
 }
 
 func newTargetParams() *targetParams {
 	p := &targetParams{list: tensor.NewParams(tensor.CPU{})}
 	p.a, p.b = p.list.Add("a", 10, 5, true), p.list.Add("b", 3, 2, true)
 	p.gain, p.bias, p.slope = p.list.Add("gain", 1, 5, false), p.list.Add("bias", 1, 5, false), p.list.Add("slope", 1, 1, false)
+	p.product, p.key, p.out = p.list.Add("product", 5, 4, true), p.list.Add("key", 5, 4, true), p.list.Add("out", 4, 1, true)
 	p.list.Alloc()
 	tensortest.Fill(p.list, 5, 0.8)
 	return p

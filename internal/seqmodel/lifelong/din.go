@@ -8,8 +8,7 @@ import "seqrec/internal/tensor"
 //
 //	s_i = w2 . PReLU(W1 [q ; k_i ; q-k_i ; q*k_i] + b1) / width
 //
-// W1 is kept in three blocks: that of q-k only adds to those of q and of k, which
-// then cost a product a vector instead of one a pair.
+// W1 is kept in three blocks: that of q-k only adds to those of q and of k.
 type din struct {
 	tables                            *tables
 	query, key, product, bias1, slope *tensor.Param
@@ -34,37 +33,12 @@ func (m *din) auxiliary() bool { return true }
 func (m *din) aggregate(t *tensor.Tape, in *input) (u, full *tensor.Var) {
 	q, k := m.tables.vectors(t, &in.candidates), m.tables.vectors(t, &in.history)
 	qo, ko := in.offsets(t)
-	s := m.scores(t, in, q, k)
+	unit := tensor.PairUnit{Product: m.product, Key: m.key, Slope: m.slope, Out: m.w2}
+	s := t.PairUnit(q, k, t.Linear(q, m.query, m.bias1), unit, qo, ko, 1/float32(m.tables.width()))
 	t.SelectPairs(&in.sel, s.Mat, qo, ko, m.k)
 	u = in.attendSelected(t, s, m.tables)
 	if m.aux && t.Learning() {
 		full, _ = t.Aggregate(s, k, qo, ko)
 	}
 	return u, full
-}
-
-func (m *din) scores(t *tensor.Tape, in *input, q, k *tensor.Var) *tensor.Var {
-	in.pairs()
-	dev := t.Device()
-	pq, pk := dev.Index(in.pairQ), dev.Index(in.pairK)
-	h := t.Add(t.Rows(t.Linear(q, m.query, m.bias1), pq), t.Rows(t.Linear(k, m.key, nil), pk))
-	h = t.Add(h, t.Linear(t.Mul(t.Rows(q, pq), t.Rows(k, pk)), m.product, nil))
-	s := t.Linear(t.PReLU(h, m.slope), m.w2, nil)
-	return t.Scale(s, 1/float32(m.tables.width()))
-}
-
-// pairFloats counts what scores makes for a pair: three vectors, six hidden ones,
-// the score before and after its scale.
-func (m *din) pairFloats() int { return 3*m.tables.width() + 6*dinHidden + 2 }
-
-// pairs lists the query and the key of every pair.
-func (in *input) pairs() {
-	in.pairQ, in.pairK = in.pairQ[:0], in.pairK[:0]
-	for b := range len(in.qOffsets) - 1 {
-		for q := in.qOffsets[b]; q < in.qOffsets[b+1]; q++ {
-			for k := in.kOffsets[b]; k < in.kOffsets[b+1]; k++ {
-				in.pairQ, in.pairK = append(in.pairQ, q), append(in.pairK, k)
-			}
-		}
-	}
 }

@@ -20,10 +20,8 @@ type input struct {
 	sel     tensor.Selection // what search kept
 	weights []float32        // the attention on each entry of sel; kept when explain is set
 	explain bool
-	picked  tokens  // the tokens of sel
-	single  []int32 // 0..Tq
-	pairQ   []int32 // query of each pair, for models that need pairs
-	pairK   []int32
+	picked  tokens           // the tokens of sel
+	single  []int32          // 0..Tq
 	moments []tensor.Moments // of the batch norms, in the order they ran
 }
 

@@ -10,23 +10,6 @@ import (
 // is bounded however many candidates and events there are.
 const scorePairs = 1 << 20
 
-// scoreFloats bounds what members that hold more than a score for each pair hold
-// for all pairs of a pass: 128 MiB.
-const scoreFloats = 1 << 25
-
-// passPairs is how many pairs one forward pass may have.
-func (m *Model) passPairs() int {
-	if w, ok := m.search.(wide); ok {
-		return max(1, min(scorePairs, scoreFloats/w.pairFloats()))
-	}
-	return scorePairs
-}
-
-// wide is the optional second interface of a search that makes vectors of pairs.
-type wide interface {
-	pairFloats() int // held for each pair during a forward pass
-}
-
 // Scorer scores candidates with one model by running the network that was
 // trained. It owns scratch memory, so one goroutine uses it at a time.
 type Scorer struct {
@@ -53,7 +36,7 @@ func (s *Scorer) Score(dst []float32, h History, candidates []int32, at int64) {
 	}
 	s.in.reset()
 	s.model.pack(&s.in, &s.groups, h, nil, at)
-	step := max(1, s.model.passPairs()/max(1, len(s.in.history.items)))
+	step := max(1, scorePairs/max(1, len(s.in.history.items)))
 	for lo := 0; lo < len(candidates); lo += step {
 		hi := min(lo+step, len(candidates))
 		s.in.ask(s.model.categories, candidates[lo:hi])
@@ -69,7 +52,7 @@ func (s *Scorer) ScoreExamples(dst []float32, examples []Example) {
 	for lo := 0; lo < len(examples); {
 		s.in.reset()
 		pairs, hi := 0, lo
-		for ; hi < len(examples) && (hi == lo || pairs < s.model.passPairs()); hi++ {
+		for ; hi < len(examples) && (hi == lo || pairs < scorePairs); hi++ {
 			e := &examples[hi]
 			h := e.History.newest(s.model.config.Length)
 			s.model.pack(&s.in, &s.groups, h, e.Candidates, e.At)

@@ -18,6 +18,7 @@ func RunTarget(t *testing.T, dev tensor.TargetDevice) {
 	t.Run("batch norm", s.batchNorm)
 	t.Run("prelu and sign", s.prelu)
 	t.Run("pair scores", s.pairScores)
+	t.Run("pair unit", s.pairUnit)
 	t.Run("select pairs", s.selectPairs)
 	t.Run("aggregate", s.aggregate)
 	t.Run("collide", s.collide)
