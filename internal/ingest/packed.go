@@ -89,7 +89,7 @@ type packed struct {
 }
 
 // ApiKey implements protocol.Message.
-func (*packed) ApiKey() protocol.ApiKey { return protocol.Fetch }
+func (*packed) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive,staticcheck // kafka-go names it
 
 // readPacked reads the body of an answer about one partition, in the versions 0 to 11: what fetchapi.Response says.
 func readPacked(body []byte, version int16) (*packed, error) {
