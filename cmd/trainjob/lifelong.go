@@ -39,7 +39,7 @@ type lifelongOverrides struct {
 	Positives      *int     `placeholder:"N" help:"Training positives a user."`
 	PositiveStep   *int     `placeholder:"N" help:"Events from one to the next older one."`
 	SlateNegatives *int     `placeholder:"N" help:"Items a slate has that were not taken, drawn by popularity."`
-	HardNegatives  *int     `placeholder:"N" help:"Items it has besides, drawn from what the first stage retrieves; 2 by default, 0 for none."`
+	HardNegatives  *int     `placeholder:"N" help:"Items it has besides, drawn from what the first stage retrieves; 4 by default, 0 for none."`
 	Auxiliary      *float64 `placeholder:"X" help:"Weight of the auxiliary loss, by which the search learns from events that it does not keep; 1 by default, 0 leaves its head out."`
 }
 
@@ -119,6 +119,7 @@ func (c *trainCmd) idleForSecond() (flags []string) {
 		{"--split", c.Split != features.SplitLeaveOneOut}, {"--no-baselines", c.NoBaselines}, {"--resume", c.Resume}, {"--work", c.Work != ""},
 		{"--heads", c.Override.Heads != nil && !strings.HasPrefix(c.Recipe, "sim")},
 		{"--attention-width", c.Lifelong.AttentionWidth != nil && c.Recipe != "dare"},
+		{"--auxiliary", c.Lifelong.Auxiliary != nil && slices.Contains([]string{"eta", "sdim", "sim-hard"}, c.Recipe)},
 		{"--select", c.Lifelong.Select != nil && c.Recipe == "sdim"},
 		{"--gaps", c.Lifelong.Gaps != nil && c.Recipe == "sdim"},
 		{"--position-rows", c.Lifelong.PositionRows != nil && c.Recipe == "sdim"},

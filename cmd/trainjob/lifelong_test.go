@@ -23,6 +23,9 @@ func TestSecondStageFlags(t *testing.T) {
 		{"dare", "--slate-negatives is 0", []string{"--slate-negatives", "0"}},
 		{"dare", "--positives is 0", []string{"--positives", "0"}},
 		{"dare", "--candidates is 5", []string{"--candidates", "5"}},
+		{"dare", "--hard-negatives is -1", []string{"--hard-negatives=-1"}},
+		{"dare", "auxiliary loss is -1", []string{"--auxiliary=-1"}},
+		{"eta", "--auxiliary", []string{"--auxiliary", "0.5"}},
 		{"eta", "--attention-width", []string{"--attention-width", "4"}},
 		{"sdim", "--select", []string{"--select", "4"}},
 		{"sdim", "--gaps", []string{"--gaps"}},
@@ -45,7 +48,7 @@ func TestSecondStageCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, "train", "--data", folder, "--registry", reg, "--recipe", "popularity", "--no-baselines")
-	two := must(t, "train", "--data", folder, "--registry", reg, "--recipe", "dare", "--name", "both", "--epochs", "1", "--positives", "4", "--width", "4", "--rate", "0.05").last(t)
+	two := must(t, "train", "--data", folder, "--registry", reg, "--recipe", "dare", "--name", "both", "--epochs", "1", "--positives", "4", "--width", "4", "--rate", "0.05", "--hard-negatives", "1", "--auxiliary", "0").last(t)
 	if two["promoted"] != false {
 		t.Errorf("promoted unasked: %v", two)
 	}

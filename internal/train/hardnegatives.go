@@ -5,10 +5,43 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
 )
+
+// harden puts what the first stage retrieves into the slates that train and that
+// choose the weights. Those that judge stay as the papers cut them.
+func (s *second) harden(ctx context.Context) error {
+	if s.opt.Hard < 0 {
+		return nil
+	}
+	s.opt.Say("asking the first stage for negatives: %d a slate, from %d candidates", s.opt.Hard, s.opt.Candidates)
+	for i, slates := range [][]features.Slate{s.split.Train, s.split.Valid} {
+		asked := everySoOften(func(done int) { s.opt.Say("asked about %d of %d slates", done, len(slates)) })
+		if err := addHardNegatives(ctx, s.first.Model, s.b, slates, s.opt.Hard, s.opt.Candidates, s.plan.Seed<<1|uint64(i), s.opt.Workers, asked); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everySoOften calls say at most every ten seconds, and not in the first ten.
+func everySoOften(say func(done int)) func(done int) {
+	var mu sync.Mutex
+	last := time.Now()
+	return func(done int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(last) >= 10*time.Second {
+			last = time.Now()
+			say(done)
+		}
+	}
+}
 
 // hardSlates is how many slates ask the first stage together.
 const hardSlates = 32
@@ -18,12 +51,14 @@ const hardSlates = 32
 // ever takes. A second stage is only ever asked to order what was retrieved, and
 // items drawn by popularity look nothing like it (hard negatives from the
 // retrieval stage: Huang et al., KDD 2020, arXiv 2006.11632). A slate for which
-// nothing is left keeps what it has. workers does not change the result.
-func addHardNegatives(ctx context.Context, model Model, b *Behaviours, slates []features.Slate, n, candidates int, seed uint64, workers int) error {
+// nothing is left keeps what it has. workers does not change the result. asked
+// hears, from any goroutine, how many slates have been asked about.
+func addHardNegatives(ctx context.Context, model Model, b *Behaviours, slates []features.Slate, n, candidates int, seed uint64, workers int, asked func(done int)) error {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	miners := make([]*hardMiner, workers)
+	var done atomic.Int64
 	groups := (len(slates) + hardSlates - 1) / hardSlates
 	kernel.Parallel(groups, workers, func(w, g int) {
 		if ctx.Err() != nil {
@@ -34,6 +69,7 @@ func addHardNegatives(ctx context.Context, model Model, b *Behaviours, slates []
 		}
 		lo, hi := g*hardSlates, min((g+1)*hardSlates, len(slates))
 		miners[w].mine(slates[lo:hi], n, rand.New(rand.NewPCG(seed, uint64(g)<<8|'n')))
+		asked(int(done.Add(int64(hi - lo))))
 	})
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("hard negatives: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
 	"seqrec/internal/features"
@@ -52,10 +53,20 @@ func TestAddHardNegatives(t *testing.T) {
 	}
 	const n, candidates = 3, 20
 	plain, hard, alone := cut().Train, cut().Train, cut().Train
+	var mu sync.Mutex
+	most := 0
+	asked := func(done int) {
+		mu.Lock()
+		defer mu.Unlock()
+		most = max(most, done)
+	}
 	for workers, slates := range map[int][]features.Slate{4: hard, 1: alone} {
-		if err := addHardNegatives(t.Context(), model, b, slates, n, candidates, 7, workers); err != nil {
+		if err := addHardNegatives(t.Context(), model, b, slates, n, candidates, 7, workers, asked); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if most != len(plain) {
+		t.Errorf("asked about %d of %d", most, len(plain))
 	}
 	if !reflect.DeepEqual(hard, alone) {
 		t.Error("the number of workers changes what is drawn")
@@ -81,7 +92,7 @@ func TestAddHardNegatives(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	if err := addHardNegatives(stopped, model, b, hard, n, candidates, 7, 2); !errors.Is(err, context.Canceled) {
+	if err := addHardNegatives(stopped, model, b, hard, n, candidates, 7, 2, func(int) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
 }
@@ -95,7 +106,7 @@ func TestAddHardNegativesNone(t *testing.T) {
 	}
 	data := &features.Dataset{Vocab: v, Users: []string{"u"}, Offsets: []int{0, 3}, Items: []int32{0, 1, 0}}
 	slates := []features.Slate{{End: 2, Candidates: []int32{0}}}
-	if err := addHardNegatives(t.Context(), modulo{2}, &Behaviours{Data: data}, slates, 2, 5, 1, 1); err != nil || len(slates[0].Candidates) != 1 {
+	if err := addHardNegatives(t.Context(), modulo{2}, &Behaviours{Data: data}, slates, 2, 5, 1, 1, func(int) {}); err != nil || len(slates[0].Candidates) != 1 {
 		t.Errorf("%v, %v", slates, err)
 	}
 }

@@ -25,7 +25,7 @@ type SecondOptions struct {
 	Registry   *registry.Registry
 	First      string // version that retrieves: a name, "current" or "latest"
 	Candidates int    // how many items it retrieves; default 200
-	Hard       int    // negatives of a slate, besides those by popularity, that are drawn from what the first stage retrieves; default 2, negative for none
+	Hard       int    // negatives of a slate, besides those by popularity, that are drawn from what the first stage retrieves; default 4, negative for none
 	Publish    bool   // whether a version is published
 	Promote    bool   // whether it becomes current when the gate lets it
 	Hold       bool   // do not make it current even if nothing is
@@ -74,7 +74,7 @@ func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*Se
 		opt.Candidates = 200
 	}
 	if opt.Hard == 0 {
-		opt.Hard = 2
+		opt.Hard = 4
 	}
 	if err := opt.Gate.Validate(); err != nil {
 		return nil, err
@@ -185,21 +185,6 @@ func inVocabulary(d *features.Dataset, v *features.Vocab) (*features.Dataset, in
 		out.Offsets = append(out.Offsets, len(out.Items))
 	}
 	return out, len(d.Items) - len(out.Items)
-}
-
-// harden puts what the first stage retrieves into the slates that train and that
-// choose the weights. Those that judge stay as the papers cut them.
-func (s *second) harden(ctx context.Context) error {
-	if s.opt.Hard < 0 {
-		return nil
-	}
-	s.opt.Say("asking the first stage for negatives: %d a slate, from %d candidates", s.opt.Hard, s.opt.Candidates)
-	for i, slates := range [][]features.Slate{s.split.Train, s.split.Valid} {
-		if err := addHardNegatives(ctx, s.first.Model, s.b, slates, s.opt.Hard, s.opt.Candidates, s.plan.Seed<<1|uint64(i), s.opt.Workers); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *second) fit(ctx context.Context) (err error) {
