@@ -8,12 +8,10 @@ package attention
 // Events are numbered from 0, the oldest. Any number of goroutines may search while
 // none appends.
 type History struct {
-	keys     *Keys           // by slot: distinct items in the order of their first events
-	slots    map[int32]int32 // item -> slot
-	slotOf   []int32         // event -> slot, -1 for an unknown item
-	previous []int32         // event -> the last event before it with the same item, or -1
-	newest   []int32         // slot -> its newest event
-	key      []float32       // the key being added
+	keys   *Keys           // by slot: distinct items in the order of their first events
+	slots  map[int32]int32 // item -> slot
+	slotOf []int32         // event -> slot, -1 for an unknown item
+	key    []float32       // the key being added
 }
 
 // NewHistory makes an empty history whose keys have width values.
@@ -31,12 +29,7 @@ func (h *History) Append(items []int32, key func(dst []float32, item int32)) {
 		if item >= 0 {
 			slot = h.slot(item, key)
 		}
-		event, before := int32(len(h.slotOf)), int32(-1)
-		if slot >= 0 {
-			before, h.newest[slot] = h.newest[slot], event
-		}
 		h.slotOf = append(h.slotOf, slot)
-		h.previous = append(h.previous, before)
 	}
 }
 
@@ -48,7 +41,6 @@ func (h *History) slot(item int32, key func(dst []float32, item int32)) int32 {
 		key(h.key, item)
 		h.keys.Append(h.key)
 		h.slots[item] = slot
-		h.newest = append(h.newest, -1)
 	}
 	return slot
 }
@@ -65,5 +57,5 @@ func (h *History) Width() int { return h.keys.Width() }
 // Bytes returns about how much memory the history takes.
 func (h *History) Bytes() int {
 	const mapEntry = 20 // two numbers, a byte of the map's own, and room to grow
-	return h.keys.Bytes() + mapEntry*len(h.slots) + 4*(cap(h.slotOf)+cap(h.previous)+cap(h.newest)+cap(h.key))
+	return h.keys.Bytes() + mapEntry*len(h.slots) + 4*(cap(h.slotOf)+cap(h.key))
 }

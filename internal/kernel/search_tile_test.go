@@ -39,21 +39,14 @@ func TestSearchCounts(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	onEachPath(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(4, 5))
-		var got, want searchPlaces
 		for n := range searchSpan + 1 {
 			x := placed(t, memories()[n%len(memories())], make([]float32, n))
 			for i := range x {
 				x[i] = []float32{nan, inf, -inf, 0, 1, 2, 3, 4}[rng.IntN(8)]
 			}
 			for _, bar := range []float32{-inf, 0, 2, 4, inf, nan} {
-				places := want[:placesAtLeastGeneric(&want, x, bar)]
-				if count := countAtLeast(x, bar); count != len(places) {
-					t.Fatalf("%d of %d are at least %g, counted %d", len(places), n, bar, count)
-				}
-				if n%PanelWidth == 0 {
-					if found := got[:placesAtLeast(&got, x, bar)]; !slices.Equal(found, places) {
-						t.Fatalf("of %d at least %g are %v, want %v", n, bar, found, places)
-					}
+				if got, want := countAtLeast(x, bar), countAtLeastGeneric(x, bar); got != want {
+					t.Fatalf("%d of %d are at least %g, counted %d", want, n, bar, got)
 				}
 			}
 			checkNearTop(t, x, rng.IntN(n+2))
@@ -61,9 +54,34 @@ func TestSearchCounts(t *testing.T) {
 	})
 }
 
+func TestSearchPassing(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 6))
+		for n := 0; n <= searchSpan; n += 8 {
+			x := placed(t, memories()[n/8%len(memories())], make([]float32, n))
+			for i := range x {
+				x[i] = []float32{nan, inf, -inf, 0, 1, 2, 3, 4}[rng.IntN(8)]
+			}
+			for _, bar := range []float32{-inf, 0, 2, 4, inf, nan} {
+				for _, add := range []float32{0, -1, -inf, nan} {
+					values, places := make([]float32, n+8), make([]int32, n+8)
+					count := passingGeneric(values, places, x, add, bar)
+					mem := memories()[(n/8+1)%len(memories())]
+					gotValues, gotPlaces := placed(t, mem, make([]float32, count+8)), make([]int32, count+8)
+					if got := passing(gotValues, gotPlaces, x, add, bar); got != count || !slices.Equal(gotValues[:count], values[:count]) || !slices.Equal(gotPlaces[:count], places[:count]) {
+						t.Fatalf("%d values, add %g, bar %g: %v at %v, want %v at %v", n, add, bar, gotValues[:got], gotPlaces[:got], values[:count], places[:count])
+					}
+				}
+			}
+		}
+	})
+}
+
 func checkNearTop(t *testing.T, x []float32, place int) {
 	t.Helper()
-	bar, count := nearTop(x, place, place+place/8)
+	top := nearTop(x, place, place+place/8, 0)
+	bar, count := top.low, top.count
 	switch numbers := countAtLeastGeneric(x, float32(math.Inf(-1))); {
 	case count != countAtLeastGeneric(x, bar):
 		t.Fatalf("%d of %d are said to be at least %g", count, len(x), bar)
@@ -74,24 +92,6 @@ func checkNearTop(t *testing.T, x []float32, place int) {
 	case count > place+place/8 && !math.IsInf(float64(bar), 1) && countAtLeastGeneric(x, math.Nextafter32(bar, float32(math.Inf(1)))) >= place && place > 0:
 		t.Fatalf("%d are at least %g, a higher bar does for %d", count, bar, place)
 	}
-}
-
-func TestSearchCountAbove(t *testing.T) {
-	onEachPath(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(4, 6))
-		var got, want [sortMost]int32
-		for n := range sortMost + 1 {
-			var x [sortMost]float32
-			for i := range x {
-				x[i] = float32(rng.IntN(300))
-			}
-			countAbove(&got, &x, n)
-			countAboveGeneric(&want, &x, n)
-			if !slices.Equal(got[:n], want[:n]) {
-				t.Fatalf("of %d: %v, want %v", n, got[:n], want[:n])
-			}
-		}
-	})
 }
 
 func TestSelectBest(t *testing.T) {

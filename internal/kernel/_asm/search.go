@@ -10,10 +10,11 @@ import (
 
 func search() {
 	maskData()
+	lanes := laneData()
 	scoreTile()
-	placesAtLeast()
+	passing(lanes)
+	passingEntries(lanes)
 	countAtLeast()
-	countAbove()
 	gatherSum()
 }
 
@@ -102,53 +103,101 @@ func laneData() Mem {
 	return at
 }
 
-// placesAtLeast writes eight places for eight values, wanted or not, and steps on by
-// the number of the wanted: there is no branch that cannot be foreseen.
-func placesAtLeast() {
+// passing writes eight values and eight numbers, wanted or not, and steps on by how
+// many are wanted: there is no branch that cannot be foreseen.
+func passing(lanes Mem) {
 	s := avx2
-	lanes := laneData()
-	routine(s, "placesAtLeast", "(n int, x *float32, bar float32, places *uint16) int",
-		"count = 0; for i < n: if x[i] >= bar { places[count] = i; count++ }", "return count",
-		"n is a positive multiple of 32; there is room for 8 places more than are found.")
-	n, ptrs := Load(Param("n"), GP64()), pointers("x", "places")
-	x, places := ptrs[0], ptrs[1]
-	bar := s.broadcast("bar")
-	table, start := GP64(), GP64()
+	routine(s, "passing", "(n int, x *float32, add, bar float32, values *float32, numbers *int32) int",
+		"count = 0; for i < n: if v = x[i]+add; v >= bar { values[count], numbers[count] = v, i; count++ }", "return count",
+		"n is a positive multiple of 8; there is room for 8 more than pass. values may be x.")
+	n, ptrs := Load(Param("n"), GP64()), pointers("x", "values", "numbers")
+	x, values, numbers := ptrs[0], ptrs[1], ptrs[2]
+	add, bar := s.broadcast("add"), s.broadcast("bar")
+	table, total := GP64(), GP64()
 	LEAQ(lanes, table)
-	MOVQ(places, start)
-	ones, step := XMM(), XMM()
-	VPCMPEQW(ones, ones, ones)
-	VPSRLW(Imm(15), ones, ones)
-	VPSLLW(Imm(5), ones, step)
-	VPSLLW(Imm(3), ones, ones) // eights now
-	var bases [4]reg.VecVirtual
-	for v := range bases {
-		bases[v] = XMM()
-		if v == 0 {
-			VPXOR(bases[v], bases[v], bases[v])
-		} else {
-			VPADDW(ones, bases[v-1], bases[v])
-		}
-	}
-	Label("panel")
-	for v, base := range bases {
-		hit, count, compared, list := GP64(), GP64(), s.vec(), XMM()
-		VMOVUPS(Mem{Base: x, Disp: v * s.bytes()}, compared)
-		VCMPPS(Imm(greaterOrEqual), bar, compared, compared)
-		VMOVMSKPS(compared, hit.As32())
-		POPCNTL(hit.As32(), count.As32())
-		VPMOVZXBW(Mem{Base: table, Index: hit, Scale: 8}, list)
-		VPADDW(base, list, list)
-		VMOVDQU(list, Mem{Base: places})
-		LEAQ(Mem{Base: places, Index: count, Scale: 2}, places)
-		VPADDW(step, base, base)
-	}
-	SUBQ(I32(-panelBytes), x)
-	SUBQ(Imm(32), n)
-	JNZ(LabelRef("panel"))
-	SUBQ(start, places)
-	SHRQ(Imm(1), places)
-	Store(places, ReturnIndex(0))
+	XORQ(total, total)
+	base, eight := YMM(), YMM()
+	VPXOR(base, base, base)
+	VPCMPEQD(eight, eight, eight)
+	VPSRLD(Imm(31), eight, eight)
+	VPSLLD(Imm(3), eight, eight)
+	Label("eight")
+	v, compared, list := YMM(), YMM(), YMM()
+	hit, count := GP64(), GP64()
+	VADDPS(Mem{Base: x}, add, v)
+	VCMPPS(Imm(greaterOrEqual), bar, v, compared)
+	VMOVMSKPS(compared, hit.As32())
+	POPCNTL(hit.As32(), count.As32())
+	VPMOVZXBD(Mem{Base: table, Index: hit, Scale: 8}, list)
+	VPERMPS(v, list, v)
+	VPADDD(base, list, list)
+	VMOVUPS(v, Mem{Base: values, Index: total, Scale: 4})
+	VMOVDQU(list, Mem{Base: numbers, Index: total, Scale: 4})
+	ADDQ(count, total)
+	VPADDD(eight, base, base)
+	ADDQ(Imm(32), x)
+	SUBQ(Imm(8), n)
+	JNZ(LabelRef("eight"))
+	Store(total, ReturnIndex(0))
+	done()
+}
+
+// passingEntries is passing over the entries of one key after the other, eight at a
+// time, of which those past the last do not count.
+func passingEntries(lanes Mem) {
+	s := avx2
+	routine(s, "passingEntries", "(n int, scores *float32, keys, starts *int32, behind *float32, names *int32, bar float32, values *float32, named *int32, room int) (done, count int)",
+		"count = 0",
+		"for done < n:",
+		"\tscore, from, to := scores[done], starts[keys[done]], starts[keys[done]+1]",
+		"\tif count+to-from > room { break }",
+		"\tfor from <= e < to: if v = score+behind[e]; v >= bar { values[count], named[count] = v, names[e]; count++ }",
+		"\tdone++",
+		"return done, count",
+		"Each key has an entry. Behind and names, values and named have 8 more than are counted.")
+	ptrs := pointers("scores", "keys", "starts", "behind", "names", "values", "named")
+	scores, keys, starts, behind, names, values, named := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4], ptrs[5], ptrs[6]
+	table, bar := GP64(), s.broadcast("bar")
+	LEAQ(lanes, table)
+	key, count := GP64(), GP64()
+	XORQ(key, key)
+	XORQ(count, count)
+	Label("key")
+	score, from, left, few := YMM(), GP64(), GP64(), GP64()
+	MOVLQSX(Mem{Base: keys, Index: key, Scale: 4}, left)
+	VBROADCASTSS(Mem{Base: scores, Index: key, Scale: 4}, score)
+	MOVLQSX(Mem{Base: starts, Index: left, Scale: 4}, from)
+	MOVLQSX(Mem{Base: starts, Index: left, Scale: 4, Disp: 4}, left)
+	SUBQ(from, left)
+	LEAQ(Mem{Base: count, Index: left, Scale: 1}, few)
+	CMPQ(few, NewParamAddr("room", 72))
+	JGT(LabelRef("over"))
+	Label("eight")
+	v, compared, list, kept := YMM(), YMM(), YMM(), YMM()
+	hit := GP64()
+	VADDPS(Mem{Base: behind, Index: from, Scale: 4}, score, v)
+	VCMPPS(Imm(greaterOrEqual), bar, v, compared)
+	VMOVMSKPS(compared, hit.As32())
+	MOVL(U32(8), few.As32())
+	CMPQ(left, few)
+	CMOVQLT(left, few)
+	BZHIQ(few, hit, hit)
+	VPMOVZXBD(Mem{Base: table, Index: hit, Scale: 8}, list)
+	POPCNTL(hit.As32(), hit.As32())
+	VPERMPS(v, list, v)
+	VPERMD(Mem{Base: names, Index: from, Scale: 4}, list, kept)
+	VMOVUPS(v, Mem{Base: values, Index: count, Scale: 4})
+	VMOVDQU(kept, Mem{Base: named, Index: count, Scale: 4})
+	ADDQ(hit, count)
+	ADDQ(Imm(8), from)
+	SUBQ(Imm(8), left)
+	JGT(LabelRef("eight"))
+	INCQ(key)
+	CMPQ(key, NewParamAddr("n", 0))
+	JLT(LabelRef("key"))
+	Label("over")
+	Store(key, ReturnIndex(0))
+	Store(count, ReturnIndex(1))
 	done()
 }
 
@@ -167,48 +216,6 @@ func countAtLeast() {
 	count := GP64()
 	VMOVD(total, count.As32())
 	Store(count, ReturnIndex(0))
-	done()
-}
-
-// countAbove compares each value with 32 others at a time.
-func countAbove() {
-	s := avx2
-	routine(s, "countAbove", "(n int, above *int32, x *float32)",
-		"for i < n: above[i] = 0; for j < n: if x[j] > x[i] { above[i]++ }",
-		"n is at least 1; there is room for a multiple of 32 values.")
-	n, ptrs := Load(Param("n"), GP64()), pointers("above", "x")
-	above, x := ptrs[0], ptrs[1]
-	from, at, left, rest := GP64(), GP64(), GP64(), GP64()
-	MOVQ(x, from)
-	MOVQ(n, rest)
-	Label("block")
-	var values, counts [4]reg.Register
-	for v := range values {
-		values[v], counts[v] = s.vec(), s.vec()
-		VMOVUPS(Mem{Base: from, Disp: v * s.bytes()}, values[v])
-		s.zero(counts[v])
-	}
-	MOVQ(x, at)
-	MOVQ(n, left)
-	other := s.vec()
-	Label("other")
-	VBROADCASTSS(Mem{Base: at}, other)
-	for v := range values {
-		const greater = 0x1e
-		higher := s.vec()
-		VCMPPS(Imm(greater), values[v], other, higher)
-		VPSUBD(higher, counts[v], counts[v])
-	}
-	ADDQ(Imm(4), at)
-	DECQ(left)
-	JNZ(LabelRef("other"))
-	for v := range counts {
-		VMOVDQU(counts[v], Mem{Base: above, Disp: v * s.bytes()})
-	}
-	SUBQ(I32(-128), from)
-	SUBQ(I32(-128), above)
-	SUBQ(Imm(32), rest)
-	JGT(LabelRef("block"))
 	done()
 }
 

@@ -91,8 +91,8 @@ type recall struct {
 	placeRow []int32   // its row of the position tables
 	gaps     []float32 // of each gap row
 	kinds    []float32 // of each kind code
-	weights  []float32 // of the hits of one candidate
-	rows     []int32   // of one table, for the hits of one candidate
+	weights  []float32 // of what was found for one candidate
+	rows     []int32   // of one table, for what was found for one candidate
 }
 
 // search runs the search of all candidates.
@@ -148,69 +148,68 @@ func (m *searchMemory) aggregate(dst []float32, s *Scorer, st *State, candidates
 	width := m.model.represent.width()
 	clear(dst)
 	for i := range candidates {
-		hits := s.recall.searcher.Hits(i)
-		s.sum(dst[i*width:][:width], hits, s.soften(hits), st, at)
+		scores, ages := s.recall.searcher.Found(i)
+		s.sum(dst[i*width:][:width], ages, s.soften(scores), st, at)
 	}
 }
 
-// sum adds the weighted representations of hits to u, table by table: what
-// tables.vectors lays side by side is never laid out.
-func (s *Scorer) sum(u []float32, hits []attention.Hit, weights []float32, st *State, at int64) {
+// sum adds the weighted representations of events, told by their ages, to u, table
+// by table: what tables.vectors lays side by side is never laid out.
+func (s *Scorer) sum(u []float32, ages []int32, weights []float32, st *State, at int64) {
 	t, r, h := s.model.represent, &s.recall, &st.history
-	if len(hits) == 0 {
+	if len(ages) == 0 {
 		return
 	}
-	r.rows = resize(r.rows, len(hits))
+	r.rows = resize(r.rows, len(ages))
+	rows := r.rows
 	add := func(p *tensor.Param) {
-		kernel.GatherSum(u[:p.Val.Cols], p.Val.V, r.rows, weights)
+		kernel.GatherSum(u[:p.Val.Cols], p.Val.V, rows, weights)
 		u = u[p.Val.Cols:]
 	}
-	for j := range hits {
-		r.rows[j] = h.Items[hits[j].Event]
+	last := int32(h.Len() - 1)
+	for j, age := range ages {
+		rows[j] = h.Items[last-age]
 	}
 	add(t.item)
 	if t.category != nil {
-		for j, item := range r.rows {
-			r.rows[j] = s.model.categories[item]
+		for j, item := range rows {
+			rows[j] = s.model.categories[item]
 		}
 		add(t.category)
 	}
 	if t.kind != nil {
-		for j := range hits {
-			r.rows[j] = kindOf(*h, int(hits[j].Event))
+		for j, age := range ages {
+			rows[j] = kindOf(*h, int(last-age))
 		}
 		add(t.kind)
 	}
 	if t.position != nil {
-		for j := range hits {
-			r.rows[j] = r.placeRow[h.Len()-int(hits[j].Event)]
+		for j, age := range ages {
+			rows[j] = r.placeRow[age+1]
 		}
 		add(t.position)
 	}
 	if t.gap != nil {
-		for j := range hits {
-			r.rows[j] = gapOf(*h, int(hits[j].Event), at)
+		for j, age := range ages {
+			rows[j] = gapOf(*h, int(last-age), at)
 		}
 		add(t.gap)
 	}
 }
 
-// soften is softmax over the scores of hits.
-func (s *Scorer) soften(hits []attention.Hit) []float32 {
+// soften is softmax over scores.
+func (s *Scorer) soften(scores []float32) []float32 {
 	r := &s.recall
-	r.weights = resize(r.weights, len(hits))
-	for j, hit := range hits {
-		r.weights[j] = hit.Score
-	}
+	r.weights = append(r.weights[:0], scores...)
 	kernel.Softmax(r.weights, 1)
 	return r.weights
 }
 
 func (m *searchMemory) explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool) {
 	m.search(s, st, []int32{candidate}, at)
-	hits := s.recall.searcher.Hits(0)
-	for j, w := range s.soften(hits) {
-		list = append(list, Moment{int(hits[j].Event), w})
+	scores, ages := s.recall.searcher.Found(0)
+	for j, w := range s.soften(scores) {
+		list = append(list, Moment{st.Len() - 1 - int(ages[j]), w})
 	}
 	return list, true
 }
