@@ -2400,50 +2400,64 @@ TEXT ·gatherSumAVX2(SB), NOSPLIT, $0-48
 strip:
 	SUBQ    $0x10, CX
 	JLT     narrow
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	MOVQ    SI, R9
-	MOVQ    DI, R10
-	MOVQ    AX, R11
+	VMOVUPS (DX), Y1
+	VXORPS  Y3, Y3, Y3
+	VMOVUPS 32(DX), Y2
+	VXORPS  Y4, Y4, Y4
+	XORQ    R9, R9
+	SUBQ    $0x01, AX
+	JZ      odd
 
-wide:
-	MOVLQSX      (R9), R12
-	IMULQ        R8, R12
-	ADDQ         BX, R12
-	VBROADCASTSS (R10), Y2
-	VFMADD231PS  (R12), Y2, Y0
-	VFMADD231PS  32(R12), Y2, Y1
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          wide
-	VMOVUPS      Y0, (DX)
-	VMOVUPS      Y1, 32(DX)
-	ADDQ         $0x40, DX
-	ADDQ         $0x40, BX
-	JMP          strip
+pair:
+	MOVLQSX      (SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS (DI)(R9*4), Y0
+	VFMADD231PS  (BX)(R10*1), Y0, Y1
+	VFMADD231PS  32(BX)(R10*1), Y0, Y2
+	MOVLQSX      4(SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS 4(DI)(R9*4), Y0
+	VFMADD231PS  (BX)(R10*1), Y0, Y3
+	VFMADD231PS  32(BX)(R10*1), Y0, Y4
+	ADDQ         $0x02, R9
+	CMPQ         R9, AX
+	JLT          pair
+	JGT          even
+
+odd:
+	MOVLQSX      (SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS (DI)(R9*4), Y0
+	VFMADD231PS  (BX)(R10*1), Y0, Y1
+	VFMADD231PS  32(BX)(R10*1), Y0, Y2
+
+even:
+	ADDQ    $0x01, AX
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS Y1, (DX)
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS Y2, 32(DX)
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	JMP     strip
 
 narrow:
 	ADDQ $0x10, CX
 	JZ   over
 
 column:
-	VMOVSS (DX), X0
-	MOVQ   SI, R9
-	MOVQ   DI, R10
-	MOVQ   AX, R11
+	VMOVSS (DX), X1
+	XORQ   R9, R9
 
 single:
-	MOVLQSX      (R9), R12
-	IMULQ        R8, R12
-	ADDQ         BX, R12
-	VBROADCASTSS (R10), Y1
-	VFMADD231SS  (R12), X1, X0
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          single
-	VMOVSS       X0, (DX)
+	MOVLQSX      (SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS (DI)(R9*4), Y0
+	VFMADD231SS  (BX)(R10*1), X0, X1
+	INCQ         R9
+	CMPQ         R9, AX
+	JLT          single
+	VMOVSS       X1, (DX)
 	ADDQ         $0x04, DX
 	ADDQ         $0x04, BX
 	DECQ         CX

@@ -220,7 +220,8 @@ func countAtLeast() {
 }
 
 // gatherSum adds up weighted rows of a table, sixteen columns at a time, which stay
-// in registers while it goes through the rows.
+// in registers while it goes through the rows, two by two: a sum of its own for every
+// other row halves the waiting for the last addition.
 func gatherSum() {
 	s := avx2
 	routine(s, "gatherSum", "(rows, cols int, dst, table *float32, idx *int32, weights *float32)",
@@ -232,34 +233,49 @@ func gatherSum() {
 	MOVQ(cols, stride)
 	SHLQ(Imm(2), stride)
 	MOVQ(cols, left)
-	down := func(label string, add func(row reg.Register, weight reg.Register)) {
-		from, at, n, row, weight := GP64(), GP64(), GP64(), GP64(), s.vec()
-		MOVQ(idx, from)
-		MOVQ(weights, at)
-		MOVQ(rows, n)
-		Label(label)
-		MOVLQSX(Mem{Base: from}, row)
+	at, row, weight := GP64(), GP64(), s.vec()
+	load := func(next int) {
+		MOVLQSX(Mem{Base: idx, Index: at, Scale: 4, Disp: 4 * next}, row)
 		IMULQ(stride, row)
-		ADDQ(table, row)
-		VBROADCASTSS(Mem{Base: at}, weight)
-		add(row, weight)
-		ADDQ(Imm(4), from)
-		ADDQ(Imm(4), at)
-		DECQ(n)
-		JNZ(LabelRef(label))
+		VBROADCASTSS(Mem{Base: weights, Index: at, Scale: 4, Disp: 4 * next}, weight)
+	}
+	var sums [4]reg.VecVirtual
+	for i := range sums {
+		sums[i] = s.vec()
+	}
+	add := func(to []reg.VecVirtual) {
+		for v, sum := range to {
+			VFMADD231PS(Mem{Base: table, Index: row, Scale: 1, Disp: v * s.bytes()}, weight, sum)
+		}
 	}
 	Label("strip")
 	SUBQ(Imm(16), left)
 	JLT(LabelRef("narrow"))
-	low, high := s.vec(), s.vec()
-	VMOVUPS(Mem{Base: dst}, low)
-	VMOVUPS(Mem{Base: dst, Disp: s.bytes()}, high)
-	down("wide", func(row, weight reg.Register) {
-		VFMADD231PS(Mem{Base: row}, weight, low)
-		VFMADD231PS(Mem{Base: row, Disp: s.bytes()}, weight, high)
-	})
-	VMOVUPS(low, Mem{Base: dst})
-	VMOVUPS(high, Mem{Base: dst, Disp: s.bytes()})
+	for v := range 2 {
+		VMOVUPS(Mem{Base: dst, Disp: v * s.bytes()}, sums[v])
+		s.zero(sums[2+v])
+	}
+	XORQ(at, at)
+	SUBQ(Imm(1), rows) // until the strip ends, the last row
+	JZ(LabelRef("odd"))
+	Label("pair")
+	for next := range 2 {
+		load(next)
+		add(sums[2*next : 2*next+2])
+	}
+	ADDQ(Imm(2), at)
+	CMPQ(at, rows)
+	JLT(LabelRef("pair"))
+	JGT(LabelRef("even"))
+	Label("odd")
+	load(0)
+	add(sums[:2])
+	Label("even")
+	ADDQ(Imm(1), rows)
+	for v := range 2 {
+		VADDPS(sums[2+v], sums[v], sums[v])
+		VMOVUPS(sums[v], Mem{Base: dst, Disp: v * s.bytes()})
+	}
 	ADDQ(Imm(64), dst)
 	ADDQ(Imm(64), table)
 	JMP(LabelRef("strip"))
@@ -269,9 +285,13 @@ func gatherSum() {
 	one := XMM()
 	Label("column")
 	VMOVSS(Mem{Base: dst}, one)
-	down("single", func(row, weight reg.Register) {
-		VFMADD231SS(Mem{Base: row}, weight.(reg.VecVirtual).AsX(), one)
-	})
+	XORQ(at, at)
+	Label("single")
+	load(0)
+	VFMADD231SS(Mem{Base: table, Index: row, Scale: 1}, weight.AsX(), one)
+	INCQ(at)
+	CMPQ(at, rows)
+	JLT(LabelRef("single"))
 	VMOVSS(one, Mem{Base: dst})
 	ADDQ(Imm(4), dst)
 	ADDQ(Imm(4), table)
