@@ -54,7 +54,7 @@ func (s *Searcher) Search(h *History, queries, bias []float32, k int) {
 	count := rows(queries, h.Width())
 	s.coded, s.last = false, int32(h.Events()-1)
 	s.prepare(h, bias)
-	s.search.Run(count, queries, h.Width(), h.keys, s.bias, s.entries, k)
+	s.search.Run(count, queries, h.Width(), h.keys, h.common, s.bias, s.entries, k)
 }
 
 // Hits returns what the last search found for query i: the best first, where scores
@@ -97,8 +97,9 @@ func rows(x []float32, width int) int {
 // bias keeps the slot out.
 func (s *Searcher) prepare(h *History, bias []float32) {
 	checkBias(h, bias)
-	starts := resize(s.entries.Starts, h.Items()+1)
-	s.entries.Starts, s.bias = starts, resize(s.bias, h.Items())
+	slots := h.keys.Rows()
+	starts := resize(s.entries.Starts, slots+1)
+	s.entries.Starts, s.bias = starts, resize(s.bias, slots)
 	clear(starts)
 	inf := float32(math.Inf(1))
 	for slot := range s.bias {
@@ -122,7 +123,7 @@ func (s *Searcher) prepare(h *History, bias []float32) {
 // place fills in the entries, of which only the starts are known.
 func (s *Searcher) place(h *History, bias []float32) {
 	starts := s.entries.Starts
-	count := int(starts[h.Items()])
+	count := int(starts[len(starts)-1])
 	s.entries.Behind = resize(s.entries.Behind, count+kernel.EntryRoom)[:count]
 	s.entries.Names = resize(s.entries.Names, count+kernel.EntryRoom)[:count]
 	for event, slot := range h.slotOf {

@@ -78,8 +78,8 @@ func roughScores(blocks, lines int, items []uint8, query []int8, scale, norm, re
 	panic("kernel: no first pass without assembly")
 }
 
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32) {
-	scoreTileGeneric(t, panels, d, queries, keys, bias)
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
+	scoreTileGeneric(t, panels, d, queries, keys, bias, c)
 }
 
 func passing(values []float32, places []int32, x []float32, add, bar float32) int {

@@ -61,6 +61,31 @@ func (e *Entries) check(n int) {
 	}
 }
 
+// Common are values that keys of one class have in common. They come behind those of
+// the panels and are multiplied with a query once for the class. The zero value has
+// none.
+type Common struct {
+	Width   int       // how many values
+	Rows    []float32 // [classes][Width]
+	Classes []int32   // by CommonKeys keys, to the end of the last panel
+}
+
+// CommonKeys is how many keys, side by side in a panel, are of the same class.
+const CommonKeys = 16
+
+// check panics unless n keys have a class.
+func (c *Common) check(n int) {
+	if c.Width == 0 {
+		return
+	}
+	checkSame(len(c.Classes), (n+PanelWidth-1)/PanelWidth*(PanelWidth/CommonKeys))
+	for _, class := range c.Classes {
+		if class < 0 || int(class) >= len(c.Rows)/c.Width {
+			panic(badIndex)
+		}
+	}
+}
+
 // Search finds, for each of many queries, the entries with the best scores, without
 // ever holding the scores of all keys. The zero value is ready. A Search is for one
 // goroutine; it allocates nothing once it has been used with its largest sizes.
@@ -79,24 +104,40 @@ type Search struct {
 	named  []int32   // [queries][k]
 	sorted []Scored
 
-	queries []float32 // the queries under way, [ceil(n/searchRows)][d][searchRows]
-	numbers []int     // which queries these are, within the group
-	bars    []float32 // what a score must reach, by place in queries
-	passed  []float32 // [searchGroup][room] what reached it, by number
-	names   []int32   // like passed
-	lengths []int     // how many of them there are, by number
-	tile    searchTile
-	keys    []float32 // room for keys that must be expanded
-	bias    []float32 // of the keys under way, then NaN to the end of the panel
+	queries []float32 // the queries under way, [ceil(n/searchRows)][width][searchRows]
+	common  []float32 // [queries][classes], what each gets from each class
+	shares  []float32 // the same of those under way, [ceil(n/searchRows)][classes][searchRows]
+	zeros   [searchRows]float32
+	classes [searchSpan / CommonKeys]int32 // zeros
+	numbers []int                          // which queries these are, within the group
+	bars    []float32                      // what a score must reach, by place in queries
+	passed  []float32                      // [searchGroup][room] what reached it, by number
+	names   []int32                        // like passed
+	lengths []int                          // how many of them there are, by number
+	keys    []float32                      // room for keys that must be expanded
+	bias    []float32                      // of the keys under way, then NaN to the end of the panel
 
 	sample      []float32 // panels of keys from all over the table; empty for no guess
 	sampleBias  []float32
 	samplePlace int
 
-	values [searchSpan + 8]float32 // what passes in a row of the tile
-	places [searchSpan + 8]int32
-	within [searchSpan + 8]int32 // the same within a list or the entries of a key
-	ranks  []Rank
+	*searchRoom
+	ranks []Rank
+}
+
+// searchRoom is what a Search writes and reads again at once. Each part is an
+// allocation of its own, and so begins with a cache line: stores across lines, let
+// alone pages, take several times as long.
+type searchRoom struct {
+	tile   *searchTile
+	values []float32 // what passes in a row of the tile, [searchSpan+8]
+	places []int32
+	within []int32 // the same within a list or the entries of a key
+}
+
+func newSearchRoom() *searchRoom {
+	const n = 2 * searchSpan // a size that is allocated on pages
+	return &searchRoom{tile: new(searchTile), values: make([]float32, n), places: make([]int32, n), within: make([]int32, n)}
 }
 
 const (
@@ -112,26 +153,33 @@ type searchInput struct {
 	x       []float32
 	ldx     int
 	keys    KeyPanels
+	common  Common
 	bias    []float32
 	entries Entries
+	width   int // of queries
 	room    int // for what passes, by query
 }
 
-// Run finds the k best entries for each row of X (m×d, d the width of the keys). The
-// score of key u is its product with the query plus bias[u]; a nil bias is zero. What
-// Best then returns equals, up to the rounding of sums,
+// Run finds the k best entries for each row of X (m×d, d the width of the keys with
+// what they have in common). The score of key u is its product with the query plus
+// bias[u]; a nil bias is zero. What Best then returns equals, up to the rounding of
+// sums,
 //
 //	for i: Reset(k); for u, e of u: offer(Names[e], Σp x[i*ldx+p]*key(u)[p] + bias[u] + Behind[e])
 //
 // on a TopK: best first, ties by the lower name, NaN never enters. On one
 // instruction set a score's bits depend on its query and its entry alone.
-func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, bias []float32, entries Entries, k int) {
-	n, d := keys.Rows(), keys.Width()
-	checkMatrix(m, d, ldx, len(x))
+func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, common Common, bias []float32, entries Entries, k int) {
+	n, width := keys.Rows(), keys.Width()+common.Width
+	checkMatrix(m, width, ldx, len(x))
+	common.check(n)
 	if bias != nil {
 		checkSame(len(bias), n)
 	}
 	entries.check(n)
+	if s.searchRoom == nil {
+		s.searchRoom = newSearchRoom()
+	}
 	s.k = max(0, min(k, entries.count(n)))
 	s.counts = resize(s.counts, m)
 	clear(s.counts)
@@ -139,11 +187,23 @@ func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, bias []float32
 	if s.k == 0 {
 		return
 	}
-	in := &searchInput{x: x, ldx: ldx, keys: keys, bias: bias, entries: entries, room: (2*s.k+PanelWidth-1)/PanelWidth*PanelWidth + searchSpan}
+	in := &searchInput{x: x, ldx: ldx, keys: keys, common: common, bias: bias, entries: entries, width: width, room: (2*s.k+PanelWidth-1)/PanelWidth*PanelWidth + searchSpan}
+	if classes := in.classes(); classes > 0 && m > 0 {
+		s.common = resize(s.common, m*classes)
+		GemmNT(m, classes, common.Width, x[keys.Width():], ldx, common.Rows, common.Width, s.common, classes, false)
+	}
 	s.takeSample(in)
 	for lo := 0; lo < m; lo += searchGroup {
 		s.group(in, lo, min(m, lo+searchGroup))
 	}
+}
+
+// classes returns how many classes there are, 0 without any.
+func (in *searchInput) classes() int {
+	if in.common.Width == 0 {
+		return 0
+	}
+	return len(in.common.Rows) / in.common.Width
 }
 
 // Found returns the scores and names of what the last Run found for query i, in the
@@ -202,9 +262,8 @@ func (s *Search) group(in *searchInput, lo, hi int) {
 // pack lays the numbered queries out in tiles, with bars that everything passes.
 // Places past the last query have a bar that nothing passes.
 func (s *Search) pack(in *searchInput, first int) {
-	d := in.keys.Width()
 	places := (len(s.numbers) + searchRows - 1) / searchRows * searchRows
-	s.queries = resize(s.queries, places*d)
+	s.queries = resize(s.queries, places*in.width)
 	s.bars = resize(s.bars, places)
 	clear(s.queries)
 	for at := range places {
@@ -215,12 +274,42 @@ func (s *Search) pack(in *searchInput, first int) {
 		i := s.numbers[at]
 		s.bars[at] = float32(math.Inf(-1))
 		s.lengths[i] = 0
-		from, to := (first+i)*in.ldx, at/searchRows*searchRows*d+at%searchRows
-		for p := range d {
-			s.queries[to+p*searchRows] = in.x[from+p]
-		}
+		packRow(s.queries, in.x[(first+i)*in.ldx:][:in.width], at)
+	}
+	s.packShares(in, first, places)
+}
+
+// packRow lays values of the query at a place beside those of its neighbours.
+func packRow(dst, values []float32, at int) {
+	to := at/searchRows*searchRows*len(values) + at%searchRows
+	for p, v := range values {
+		dst[to+p*searchRows] = v
 	}
 }
+
+// packShares lays out what the packed queries get from classes.
+func (s *Search) packShares(in *searchInput, first, places int) {
+	classes := in.classes()
+	if classes == 0 {
+		return
+	}
+	s.shares = resize(s.shares, places*classes)
+	clear(s.shares)
+	for at, i := range s.numbers {
+		packRow(s.shares, s.common[(first+i)*classes:][:classes], at)
+	}
+}
+
+// sharesOf returns the shares of the queries from place at on in keys from first on.
+func (s *Search) sharesOf(in *searchInput, at, first int) shares {
+	if classes := in.classes(); classes > 0 {
+		return shares{s.shares[at*classes:], in.common.Classes[first/CommonKeys:]}
+	}
+	return s.noShares()
+}
+
+// noShares are zero.
+func (s *Search) noShares() shares { return shares{s.zeros[:], s.classes[:]} }
 
 // scan shows all keys to the packed queries.
 func (s *Search) scan(in *searchInput) {
@@ -234,7 +323,7 @@ func (s *Search) scan(in *searchInput) {
 		for at := 0; at < len(s.numbers); at += searchRows {
 			for from := lo; from < hi; from += searchSpan {
 				panels := (min(searchSpan, hi-from) + PanelWidth - 1) / PanelWidth
-				s.tile.score(panels, d, s.queries[at*d:], keys[(from-lo)*d:], s.bias[from-lo:])
+				s.tile.score(panels, d, s.queries[at*in.width:], keys[(from-lo)*d:], s.bias[from-lo:], s.sharesOf(in, at, from))
 				s.collect(in, at, from, panels)
 			}
 		}

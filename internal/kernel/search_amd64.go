@@ -6,15 +6,15 @@ package kernel
 const tileRun = 1 << 19
 
 // scoreTile uses AVX2 on every machine that has it.
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32) {
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
 	if chosen.Load() == pathGeneric || d == 0 {
-		scoreTileGeneric(t, panels, d, queries, keys, bias)
+		scoreTileGeneric(t, panels, d, queries, keys, bias, c)
 		return
 	}
 	step := max(1, tileRun/(d*PanelWidth))
 	for i := 0; i < panels; i += step {
 		at := i * PanelWidth
-		scoreTileAVX2(min(step, panels-i), d, &queries[0], &keys[at*d], &bias[at], &t[at])
+		scoreTileAVX2(min(step, panels-i), d, &queries[0], &keys[at*d], &bias[at], &c.scores[0], &c.classes[at/CommonKeys], &t[at])
 	}
 }
 

@@ -8,9 +8,9 @@ func (s *Search) guess(in *searchInput) {
 	if len(s.sample) == 0 {
 		return
 	}
-	d, place := in.keys.Width(), s.samplePlace
+	place := s.samplePlace
 	for at := 0; at < len(s.numbers); at += searchRows {
-		s.tile.score(searchSpan/PanelWidth, d, s.queries[at*d:], s.sample, s.sampleBias)
+		s.tile.score(searchSpan/PanelWidth, in.width, s.queries[at*in.width:], s.sample, s.sampleBias, s.noShares())
 		for r := range min(searchRows, len(s.numbers)-at) {
 			s.bars[at+r] = nearTop(s.tile.row(r, searchSpan), place, place+place/8, 0).low
 		}
@@ -35,10 +35,10 @@ func (s *Search) takeSample(in *searchInput) {
 	count := in.entries.count(n)
 	s.samplePlace = samplePlace(count, s.k)
 	s.sample = s.sample[:0]
-	if s.samplePlace > searchSpan/4 || d == 0 {
+	if s.samplePlace > searchSpan/4 || in.width == 0 {
 		return
 	}
-	s.sample, s.sampleBias = resize(s.sample, searchSpan*d), resize(s.sampleBias, searchSpan)
+	s.sample, s.sampleBias = resize(s.sample, searchSpan*in.width), resize(s.sampleBias, searchSpan)
 	s.keys = resize(s.keys, PanelWidth*d)
 	panel, u := -1, 0
 	var lent []float32
@@ -50,9 +50,12 @@ func (s *Search) takeSample(in *searchInput) {
 			lo := panel * PanelWidth
 			lent = in.keys.Lend(lo, min(n, lo+PanelWidth), s.keys)
 		}
-		to := s.sample[i/PanelWidth*PanelWidth*d+i%PanelWidth:]
+		to := s.sample[i/PanelWidth*PanelWidth*in.width+i%PanelWidth:]
 		for p := range d {
 			to[p*PanelWidth] = lent[p*PanelWidth+u%PanelWidth]
+		}
+		for p := range in.common.Width {
+			to[(d+p)*PanelWidth] = in.common.Rows[int(in.common.Classes[u/CommonKeys])*in.common.Width+p]
 		}
 	}
 }

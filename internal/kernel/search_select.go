@@ -24,7 +24,7 @@ func (s *Search) keepBest(l shortlist, k int) float32 {
 	whole := wholePanels(l.scores)
 	for from := 0; from < len(whole); from += searchSpan {
 		part := whole[from:min(from+searchSpan, len(whole))]
-		n := passing(part, s.within[:], part, 0, t.low)
+		n := passing(part, s.within, part, 0, t.low)
 		copy(l.scores[kept:], part[:n])
 		for _, place := range s.within[:n] {
 			l.names[kept] = l.names[from+int(place)]

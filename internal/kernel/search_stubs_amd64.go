@@ -7,11 +7,11 @@ package kernel
 // scoreTileAVX2:
 //
 //	for r < 6, u < 32*panels:
-//		scores[r*528+u] = Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
+//		scores[r*528+u] = shares[classes[u/16]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
 //	panels and d are at least 1.
 //
 //go:noescape
-func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, scores *float32)
+func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, shares *float32, classes *int32, scores *float32)
 
 // passingAVX2:
 //

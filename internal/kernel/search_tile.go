@@ -10,22 +10,31 @@ type searchTile [searchRows * searchStride]float32
 // row returns the scores of query r and the first n keys.
 func (t *searchTile) row(r, n int) []float32 { return t[r*searchStride:][:n] }
 
+// shares are what six queries get from the classes of keys.
+type shares struct {
+	scores  []float32 // [classes][searchRows]
+	classes []int32   // of each CommonKeys keys
+}
+
 // score fills the tile. The queries lie side by side, [d][searchRows].
 //
 //	for r < searchRows, u < panels*PanelWidth:
-//		row(r)[u] = Σp queries[p][r]*key(u)[p] + bias[u]
-func (t *searchTile) score(panels, d int, queries, keys, bias []float32) {
+//		row(r)[u] = scores[classes[u/CommonKeys]][r] + Σp queries[p][r]*key(u)[p] + bias[u]
+func (t *searchTile) score(panels, d int, queries, keys, bias []float32, c shares) {
 	_ = queries[:d*searchRows]
 	_ = keys[:panels*d*PanelWidth]
 	_ = bias[:panels*PanelWidth]
-	scoreTile(t, panels, d, queries, keys, bias)
+	_ = c.classes[:panels*PanelWidth/CommonKeys]
+	scoreTile(t, panels, d, queries, keys, bias, c)
 }
 
-func scoreTileGeneric(t *searchTile, panels, d int, queries, keys, bias []float32) {
+func scoreTileGeneric(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
 	for r := range searchRows {
 		for i := range panels {
 			scores := t[r*searchStride+i*PanelWidth:][:PanelWidth]
-			clear(scores)
+			for j := range scores {
+				scores[j] = c.scores[int(c.classes[(i*PanelWidth+j)/CommonKeys])*searchRows+r]
+			}
 			for p := range d {
 				axpyGeneric(scores, queries[p*searchRows+r], keys[(i*d+p)*PanelWidth:][:PanelWidth])
 			}
@@ -53,7 +62,7 @@ func passingGeneric(values []float32, places []int32, x []float32, add, bar floa
 // from first on.
 func (s *Search) collect(in *searchInput, at, first, panels int) {
 	for r := range min(searchRows, len(s.numbers)-at) {
-		n := passing(s.values[:], s.places[:], s.tile.row(r, panels*PanelWidth), 0, s.bars[at+r])
+		n := passing(s.values, s.places, s.tile.row(r, panels*PanelWidth), 0, s.bars[at+r])
 		switch {
 		case n == 0:
 		case in.entries.Starts == nil:
@@ -147,7 +156,7 @@ func (s *Search) takeMany(in *searchInput, at int, score float32, from, to int) 
 		length := s.makeRoom(in, at, len(part))
 		passed, named := s.passed[i*in.room+length:(i+1)*in.room], s.names[i*in.room+length:(i+1)*in.room]
 		whole := len(part) &^ 7
-		count := passing(passed, s.within[:], part[:whole], score, s.bars[at])
+		count := passing(passed, s.within, part[:whole], score, s.bars[at])
 		rest := passingGeneric(passed[count:], s.within[count:], part[whole:], score, s.bars[at])
 		for j := count; j < count+rest; j++ {
 			s.within[j] += int32(whole)

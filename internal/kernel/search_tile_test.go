@@ -17,10 +17,15 @@ func TestSearchTile(t *testing.T) {
 				queries := placed(t, mem, normals(rng, make([]float32, d*searchRows)))
 				keys := placed(t, mem, normals(rng, make([]float32, panels*d*PanelWidth)))
 				bias := placed(t, mem, normals(rng, make([]float32, panels*PanelWidth)))
-				tile.score(panels, d, queries, keys, bias)
+				scores := normals(rng, make([]float32, 3*searchRows))
+				classes := make([]int32, panels*PanelWidth/CommonKeys)
+				for i := range classes {
+					classes[i] = int32(rng.IntN(3))
+				}
+				tile.score(panels, d, queries, keys, bias, shares{scores, classes})
 				for r := range searchRows {
 					for u, got := range tile.row(r, panels*PanelWidth) {
-						want := float64(bias[u])
+						want := float64(bias[u]) + float64(scores[int(classes[u/CommonKeys])*searchRows+r])
 						for p := range d {
 							want += float64(queries[p*searchRows+r]) * float64(keys[(u/PanelWidth*d+p)*PanelWidth+u%PanelWidth])
 						}

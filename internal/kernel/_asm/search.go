@@ -29,13 +29,13 @@ const (
 // gemmTile does. Unrolling the lines of a panel gains nothing.
 func scoreTile() {
 	s := avx2
-	routine(s, "scoreTile", "(panels, d int, queries, keys, bias, scores *float32)",
+	routine(s, "scoreTile", "(panels, d int, queries, keys, bias, shares *float32, classes *int32, scores *float32)",
 		"for r < 6, u < 32*panels:",
-		"\tscores[r*528+u] = Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
+		"\tscores[r*528+u] = shares[classes[u/16]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
 		"panels and d are at least 1.")
 	panels, d := Load(Param("panels"), GP64()), Load(Param("d"), GP64())
-	ptrs := pointers("queries", "keys", "bias", "scores")
-	queries, keys, bias, scores := ptrs[0], ptrs[1], ptrs[2], ptrs[3]
+	ptrs := pointers("queries", "keys", "bias", "shares", "classes", "scores")
+	queries, keys, bias, shares, classes, scores := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4], ptrs[5]
 	size, q, left := GP64(), GP64(), GP64()
 	MOVQ(d, size)
 	SHLQ(Imm(7), size)
@@ -45,8 +45,12 @@ func scoreTile() {
 	Label("panel")
 	for half := range 2 {
 		at := half * panelBytes / 2
-		for i := range 2 * searchRows {
-			s.zero(s.at(i))
+		MOVLQSX(Mem{Base: classes, Disp: 4 * half}, q)
+		IMUL3Q(Imm(4*searchRows), q, q)
+		for r := range searchRows {
+			for v := range line {
+				VBROADCASTSS(Mem{Base: shares, Index: q, Scale: 1, Disp: 4 * r}, acc(r, v))
+			}
 		}
 		MOVQ(queries, q)
 		MOVQ(d, left)
@@ -77,6 +81,7 @@ func scoreTile() {
 		}
 	}
 	SUBQ(I32(-panelBytes), bias)
+	ADDQ(Imm(8), classes)
 	SUBQ(I32(-panelBytes), scores)
 	DECQ(panels)
 	JNZ(LabelRef("panel"))

@@ -37,7 +37,7 @@ type searchMemory struct {
 }
 
 func (m *dare) newMemory(model *Model) memory {
-	return &searchMemory{model: model, attend: m.attend, k: m.k, plain: attention.NewHistory(m.attend.identity, attention.F32)}
+	return newSearchMemory(model, m.attend, m.k)
 }
 
 // newMemory has none to give where a projection mixes item and time, or where
@@ -46,7 +46,23 @@ func (m *twin) newMemory(model *Model) memory {
 	if m.wq != nil || model.config.Model == "twin-v2" {
 		return nil
 	}
-	return &searchMemory{model: model, attend: m.tables, k: m.k, plain: attention.NewHistory(m.tables.identity, attention.F32)}
+	return newSearchMemory(model, m.tables, m.k)
+}
+
+// sharedCategories is up to how many categories a search goes by: of each, some room
+// for keys is wasted.
+const sharedCategories = 128
+
+// newSearchMemory searches by exact scores.
+func newSearchMemory(model *Model, attend *tables, k int) *searchMemory {
+	m := &searchMemory{model: model, attend: attend, k: k}
+	if c := attend.category; c != nil && c.Val.Rows <= sharedCategories {
+		classOf := func(item int32) int32 { return model.categories[item] }
+		m.plain = attention.NewClassedHistory(attend.item.Val.Cols, attention.F32, c.Val.V, c.Val.Cols, classOf)
+	} else {
+		m.plain = attention.NewHistory(attend.identity, attention.F32)
+	}
+	return m
 }
 
 func (m *eta) newMemory(model *Model) memory {
@@ -62,6 +78,9 @@ func (m *searchMemory) append(h History) {
 	if m.coded != nil {
 		m.coded.Append(h.Items, key)
 		return
+	}
+	if m.plain.Classed() {
+		key = func(dst []float32, item int32) { copy(dst, row(m.attend.item, item)) }
 	}
 	m.plain.Append(h.Items, key)
 }
