@@ -71,7 +71,7 @@ type Common struct {
 }
 
 // CommonKeys is how many keys, side by side in a panel, are of the same class.
-const CommonKeys = 16
+const CommonKeys = 8
 
 // check panics unless n keys have a class.
 func (c *Common) check(n int) {

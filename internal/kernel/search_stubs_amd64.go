@@ -7,7 +7,7 @@ package kernel
 // scoreTileAVX2:
 //
 //	for r < 6, u < 32*panels:
-//		scores[r*528+u] = shares[classes[u/16]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
+//		scores[r*528+u] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
 //	panels and d are at least 1.
 //
 //go:noescape

@@ -230,7 +230,7 @@ func TestSearchCommon(t *testing.T) {
 		} {
 			d := c.own + c.width
 			x, own, rows, bias := wholes(rng, c.m*d), wholes(rng, c.n*c.own), wholes(rng, c.classes*c.width), wholes(rng, c.n)
-			common := Common{Width: c.width, Rows: rows, Classes: make([]int32, (c.n+PanelWidth-1)/PanelWidth*2)}
+			common := Common{Width: c.width, Rows: rows, Classes: make([]int32, (c.n+PanelWidth-1)/PanelWidth*(PanelWidth/CommonKeys))}
 			for i := range common.Classes {
 				common.Classes[i] = int32(rng.IntN(c.classes))
 			}

@@ -31,7 +31,7 @@ func scoreTile() {
 	s := avx2
 	routine(s, "scoreTile", "(panels, d int, queries, keys, bias, shares *float32, classes *int32, scores *float32)",
 		"for r < 6, u < 32*panels:",
-		"\tscores[r*528+u] = shares[classes[u/16]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
+		"\tscores[r*528+u] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
 		"panels and d are at least 1.")
 	panels, d := Load(Param("panels"), GP64()), Load(Param("d"), GP64())
 	ptrs := pointers("queries", "keys", "bias", "shares", "classes", "scores")
@@ -45,10 +45,10 @@ func scoreTile() {
 	Label("panel")
 	for half := range 2 {
 		at := half * panelBytes / 2
-		MOVLQSX(Mem{Base: classes, Disp: 4 * half}, q)
-		IMUL3Q(Imm(4*searchRows), q, q)
-		for r := range searchRows {
-			for v := range line {
+		for v := range line {
+			MOVLQSX(Mem{Base: classes, Disp: 4 * (2*half + v)}, q)
+			IMUL3Q(Imm(4*searchRows), q, q)
+			for r := range searchRows {
 				VBROADCASTSS(Mem{Base: shares, Index: q, Scale: 1, Disp: 4 * r}, acc(r, v))
 			}
 		}
@@ -81,7 +81,7 @@ func scoreTile() {
 		}
 	}
 	SUBQ(I32(-panelBytes), bias)
-	ADDQ(Imm(8), classes)
+	ADDQ(Imm(16), classes)
 	SUBQ(I32(-panelBytes), scores)
 	DECQ(panels)
 	JNZ(LabelRef("panel"))

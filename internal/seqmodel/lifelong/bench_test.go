@@ -54,7 +54,7 @@ func BenchmarkScoreState(b *testing.B) {
 		for _, n := range []int{1000, 10_000, 100_000} {
 			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
 				c := catalogue(kind)
-				c.Items, c.Select = 100_000, 100
+				c.Items, c.Categories, c.Select, c.Length = 100_000, 100, 100, 1000
 				m := make30(b, c, 1)
 				st := m.NewState()
 				st.Append(longHistory(n, c.Items, 3))
