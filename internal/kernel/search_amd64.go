@@ -31,10 +31,11 @@ func passing(values []float32, places []int32, x []float32, add, bar float32) in
 // passingEntries lists what is at least bar of the entries of one key after the
 // other; see passingEntriesGeneric.
 func passingEntries(to shortlist, scores []float32, places []int32, e *Entries, first int, bar float32) (done, count int) {
-	if chosen.Load() == pathGeneric || len(scores) == 0 || len(to.scores) < 8 {
+	if chosen.Load() == pathGeneric || len(scores) == 0 || len(to.scores) < EntryRoom {
 		return passingEntriesGeneric(to, scores, places, e, first, bar)
 	}
-	return passingEntriesAVX2(len(scores), &scores[0], &places[0], &e.Starts[first], &e.Behind[:1][0], &e.Names[:1][0], bar, &to.scores[0], &to.names[0], len(to.scores)-8)
+	room := min(len(to.scores), tileRun/PanelWidth) - EntryRoom // no call is long
+	return passingEntriesAVX2(len(scores), &scores[0], &places[0], &e.Starts[first], &e.Behind[:1][0], &e.Names[:1][0], bar, &to.scores[0], &to.names[0], room)
 }
 
 // countAtLeast returns how many of x, of which there are some hundreds, are at

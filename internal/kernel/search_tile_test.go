@@ -140,3 +140,38 @@ func TestRank(t *testing.T) {
 		t.Error("-0 and 0 differ")
 	}
 }
+
+// TestSearchPassingEntries holds the routine to its twin, to the last of the memory
+// that it may read and write.
+func TestSearchPassingEntries(t *testing.T) {
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 9))
+		for round := range 400 {
+			mem := memories()[round%len(memories())]
+			starts := []int32{0}
+			for range 1 + rng.IntN(40) {
+				starts = append(starts, starts[len(starts)-1]+int32([]int{0, 1, 1, 2, 7, 8, 9, 30}[rng.IntN(8)]))
+			}
+			count := int(starts[len(starts)-1])
+			behind, names := make([]float32, count+EntryRoom), make([]int32, count+EntryRoom)
+			for i := range behind {
+				behind[i], names[i] = -float32(rng.IntN(4)), int32(i)
+			}
+			e := Entries{Starts: starts, Behind: placed(t, mem, behind)[:count], Names: names[:count]}
+			first := rng.IntN(len(starts) - 1)
+			var scores []float32
+			var places []int32
+			for u := first; u < len(starts)-1; u += 1 + rng.IntN(3) {
+				scores, places = append(scores, float32(rng.IntN(6))), append(places, int32(u-first))
+			}
+			room := EntryRoom + rng.IntN(count+2)
+			want := shortlist{make([]float32, room), make([]int32, room)}
+			got := shortlist{placed(t, mem, make([]float32, room)), make([]int32, room)}
+			done, n := passingEntriesGeneric(want, scores, places, &e, first, 2)
+			gotDone, gotN := passingEntries(got, placed(t, mem, scores), places, &e, first, 2)
+			if gotDone != done || gotN != n || !slices.Equal(got.scores[:n], want.scores[:n]) || !slices.Equal(got.names[:n], want.names[:n]) {
+				t.Fatalf("round %d: %d keys with %v named %v, want %d with %v named %v", round, gotDone, got.scores[:gotN], got.names[:gotN], done, want.scores[:n], want.names[:n])
+			}
+		}
+	})
+}
