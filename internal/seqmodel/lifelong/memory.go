@@ -32,6 +32,8 @@ type searchMemory struct {
 	model  *Model
 	attend *tables
 	k      int
+	rows   []float32 // [slot][width], the represented items, side by side: in a large catalogue each may be on a page of its own
+	codes  []int32   // by slot: the category; empty without categories
 	plain  *attention.History
 	coded  *attention.CodedHistory // instead, for eta
 }
@@ -75,21 +77,53 @@ func (m *eta) newMemory(model *Model) memory {
 
 func (m *searchMemory) append(h History) {
 	key := func(dst []float32, item int32) { m.attend.identityOf(dst, item, m.model.categories) }
-	if m.coded != nil {
+	switch {
+	case m.coded != nil:
 		m.coded.Append(h.Items, key)
+	case m.plain.Classed():
+		m.plain.Append(h.Items, func(dst []float32, item int32) { copy(dst, row(m.attend.item, item)) })
+	default:
+		m.plain.Append(h.Items, key)
+	}
+	slots := m.history().Slots()
+	slots = slots[len(slots)-len(h.Items):]
+	for i, item := range h.Items {
+		if item >= 0 {
+			m.note(int(slots[i]), item)
+		}
+	}
+}
+
+// note keeps what is represented of the item of a slot.
+func (m *searchMemory) note(slot int, item int32) {
+	from := row(m.model.represent.item, item)
+	if missing := (slot+1)*len(from) - len(m.rows); missing > 0 {
+		m.rows = append(m.rows, make([]float32, missing)...)
+	}
+	copy(m.rows[slot*len(from):], from)
+	if m.model.categories == nil {
 		return
 	}
-	if m.plain.Classed() {
-		key = func(dst []float32, item int32) { copy(dst, row(m.attend.item, item)) }
+	if missing := slot + 1 - len(m.codes); missing > 0 {
+		m.codes = append(m.codes, make([]int32, missing)...)
 	}
-	m.plain.Append(h.Items, key)
+	m.codes[slot] = m.model.categories[item]
+}
+
+// history is the one of both kinds that there is.
+func (m *searchMemory) history() *attention.History {
+	if m.coded != nil {
+		return m.coded.History
+	}
+	return m.plain
 }
 
 func (m *searchMemory) bytes() int {
+	n := 4 * (cap(m.rows) + cap(m.codes))
 	if m.coded != nil {
-		return m.coded.Bytes()
+		return n + m.coded.Bytes()
 	}
-	return m.plain.Bytes()
+	return n + m.plain.Bytes()
 }
 
 // identityOf writes the part of a vector that an item alone decides.
@@ -168,31 +202,32 @@ func (m *searchMemory) aggregate(dst []float32, s *Scorer, st *State, candidates
 	clear(dst)
 	for i := range candidates {
 		scores, ages := s.recall.searcher.Found(i)
-		s.sum(dst[i*width:][:width], ages, s.soften(scores), st, at)
+		m.sum(s, dst[i*width:][:width], ages, s.soften(scores), st, at)
 	}
 }
 
 // sum adds the weighted representations of events, told by their ages, to u, table
 // by table: what tables.vectors lays side by side is never laid out.
-func (s *Scorer) sum(u []float32, ages []int32, weights []float32, st *State, at int64) {
+func (m *searchMemory) sum(s *Scorer, u []float32, ages []int32, weights []float32, st *State, at int64) {
 	t, r, h := s.model.represent, &s.recall, &st.history
 	if len(ages) == 0 {
 		return
 	}
 	r.rows = resize(r.rows, len(ages))
 	rows := r.rows
-	add := func(p *tensor.Param) {
-		kernel.GatherSum(u[:p.Val.Cols], p.Val.V, rows, weights)
-		u = u[p.Val.Cols:]
+	gather := func(table []float32, width int) {
+		kernel.GatherSum(u[:width], table, rows, weights)
+		u = u[width:]
 	}
-	last := int32(h.Len() - 1)
+	add := func(p *tensor.Param) { gather(p.Val.V, p.Val.Cols) }
+	last, slots := int32(h.Len()-1), m.history().Slots()
 	for j, age := range ages {
-		rows[j] = h.Items[last-age]
+		rows[j] = slots[last-age]
 	}
-	add(t.item)
+	gather(m.rows, t.item.Val.Cols)
 	if t.category != nil {
-		for j, item := range rows {
-			rows[j] = s.model.categories[item]
+		for j, slot := range rows {
+			rows[j] = m.codes[slot]
 		}
 		add(t.category)
 	}
