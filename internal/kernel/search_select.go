@@ -43,15 +43,14 @@ const closeCall = 12
 // settle is keepBest where all reach t.low: of those that do not reach t.high, the
 // best by their ranks stay.
 func (s *Search) settle(l shortlist, t top, k int) float32 {
-	s.ranks = resize(s.ranks, len(l.scores))
-	between := 0
+	ranks := resize(s.ranks, len(l.scores))[:0]
 	for i, score := range l.scores {
-		s.ranks[between] = Scored{l.names[i], score}.Rank()
 		if !(score >= t.high) { // past +Inf nothing is
-			between++
+			ranks = append(ranks, Scored{l.names[i], score}.Rank())
 		}
 	}
-	ranks, stay := s.ranks[:between], k-(len(l.scores)-between)
+	s.ranks = ranks
+	stay := k - (len(l.scores) - len(ranks))
 	selectBest(ranks, stay)
 	worst := ranks[stay-1].Scored()
 	kept := 0
