@@ -92,8 +92,9 @@ func (h *History) Classed() bool { return h.classOf != nil }
 // Events returns the number of events, unknown items included.
 func (h *History) Events() int { return len(h.slotOf) }
 
-// Slots returns for each event a number that its item alone has, below 8 times the
-// number of items and classes; -1 for an unknown item. It must not be written.
+// Slots returns for each event a number that its item alone has, below the number of
+// items and kernel.CommonKeys for each class; -1 for an unknown item. It must not be
+// written.
 func (h *History) Slots() []int32 { return h.slotOf }
 
 // Items returns the number of distinct items.
