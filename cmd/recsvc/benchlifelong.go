@@ -142,8 +142,8 @@ func storeEvents(ctx context.Context, dir string, events []event.Event) error {
 }
 
 // part asks a service about all users in turn. It fails if one answer was not
-// re-ranked against the whole history, and also gives the times of one request by
-// stage, as the service tells them.
+// re-ranked against the whole history, and also gives the times of one more request
+// by stage, as the service tells them.
 func (c *benchLifelongCmd) part(ctx context.Context, dir childDir, more ...string) (l load, how string, err error) {
 	s, err := dir.start(ctx, more...)
 	if err != nil {
@@ -155,8 +155,8 @@ func (c *benchLifelongCmd) part(ctx context.Context, dir childDir, more ...strin
 	for u := range requests {
 		body := fmt.Appendf(nil, `{"user":%q,"k":10}`, benchUser(u))
 		requests[u] = t.request("/v1/predict", "application/json", body)
-		if how, err = t.reranked(ctx, body, c.History); err != nil {
-			return l, how, err
+		if _, err = t.reranked(ctx, body, c.History); err != nil {
+			return l, "", err
 		}
 	}
 	during := func(d time.Duration) load {
@@ -165,7 +165,9 @@ func (c *benchLifelongCmd) part(ctx context.Context, dir childDir, more ...strin
 		return t.drive(part, 1, func(_, i int) []byte { return requests[i%len(requests)] })
 	}
 	during(c.Time / 5) // warm-up
-	return during(c.Time), how, nil
+	l = during(c.Time)
+	how, err = t.reranked(ctx, fmt.Appendf(nil, `{"user":%q,"k":10}`, benchUser(0)), c.History)
+	return l, how, err
 }
 
 // reranked asks once and checks that the second stage saw the whole history.

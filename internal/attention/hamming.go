@@ -97,11 +97,12 @@ type hamming struct {
 func (s *Searcher) SearchCodes(h *CodedHistory, queries, bias []float32, k int) {
 	count := rows(queries, h.Width())
 	s.prepareCodes(h, bias)
-	s.begin()
+	s.coded, s.last = true, int32(h.Events()-1)
+	s.hits, s.ends = s.hits[:0], append(s.ends[:0], 0)
 	for i := range count {
 		query := queries[i*h.Width():][:h.Width()]
 		s.scoreNearest(h, query, bias, min(k, h.Events()))
-		s.keep(int32(h.Events() - 1))
+		s.keep()
 	}
 }
 

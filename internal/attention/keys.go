@@ -47,6 +47,7 @@ type Keys struct {
 	format Format
 	width  int
 	n      int
+	panels int
 	f32    []float32 // one of these three, [ceil(n/PanelWidth)][width][PanelWidth]
 	bf16   []uint16
 	int8   []int8
@@ -79,13 +80,21 @@ func (k *Keys) Bytes() int {
 
 // Append adds one key.
 func (k *Keys) Append(key []float32) {
+	k.put(k.n, key)
+}
+
+// put sets key i, one that is not there yet. Between it and the last there may be
+// some that were never set.
+func (k *Keys) put(i int, key []float32) {
 	if len(key) != k.width {
 		panic("attention: key of another width")
 	}
-	if k.n%kernel.PanelWidth == 0 {
+	for k.panels <= i/kernel.PanelWidth {
 		k.addPanel()
+		k.panels++
 	}
-	at := k.place(k.n)
+	k.n = max(k.n, i+1)
+	at := k.place(i)
 	switch k.format {
 	case F32:
 		for p, v := range key {
@@ -96,9 +105,8 @@ func (k *Keys) Append(key []float32) {
 			k.bf16[at+p*kernel.PanelWidth] = toBF16(v)
 		}
 	case Int8:
-		k.scale[k.n] = quantise(k.int8[at:], key)
+		k.scale[i] = quantise(k.int8[at:], key)
 	}
-	k.n++
 }
 
 // addPanel makes room for PanelWidth more keys.

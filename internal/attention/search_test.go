@@ -105,6 +105,41 @@ func TestSearchEqualsSorting(t *testing.T) {
 	}
 }
 
+// TestClassedSearch: a history whose items have values in common finds what one whose
+// keys are whole does, however it came to be.
+func TestClassedSearch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 8))
+	const own, common = 3, 4
+	for _, events := range []int{0, 1, 40, 3000} {
+		for _, distinct := range []int{1, 60, 900} {
+			for _, classes := range []int{1, 5, 70} {
+				rows := wholes(rng, classes*common)
+				c := catalogue{own + common, wholes(rng, distinct*(own+common))}
+				classOf := func(item int32) int32 { return item * 7 % int32(classes) }
+				for item := range distinct {
+					copy(c.keys[item*c.width+own:][:common], rows[classOf(int32(item))*common:])
+				}
+				key := func(dst []float32, item int32) { copy(dst, c.keys[int(item)*c.width:]) }
+				items := drawItems(rng, events, distinct)
+				whole, pieces := NewClassedHistory(own, F32, rows, common, classOf), NewClassedHistory(own, F32, rows, common, classOf)
+				whole.Append(items, key)
+				pieces.Append(items[:events/3], key)
+				pieces.Append(items[events/3:], key)
+				queries, bias := wholes(rng, 3*c.width), wholes(rng, events)
+				var a, b Searcher
+				a.Search(whole, queries, bias, 30)
+				b.Search(pieces, queries, bias, 30)
+				for i := range 3 {
+					want := bestEvents(c, items, queries[i*c.width:][:c.width], bias, 30)
+					if got, other := a.Hits(i), b.Hits(i); !slices.Equal(got, want) || !slices.Equal(other, want) {
+						t.Fatalf("%d events of %d items in %d classes: %v at once, %v in pieces, want %v", events, distinct, classes, got, other, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestSearchScores holds scores of any values to float64.
 func TestSearchScores(t *testing.T) {
 	const events, distinct, width, k = 5000, 900, 24, 80

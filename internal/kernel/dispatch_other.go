@@ -78,17 +78,19 @@ func roughScores(blocks, lines int, items []uint8, query []int8, scale, norm, re
 	panic("kernel: no first pass without assembly")
 }
 
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32) {
-	scoreTileGeneric(t, panels, d, queries, keys, bias)
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
+	scoreTileGeneric(t, panels, d, queries, keys, bias, c)
 }
 
-func placesAtLeast(places *searchPlaces, x []float32, bar float32) int {
-	return placesAtLeastGeneric(places, x, bar)
+func passing(values []float32, places []int32, x []float32, add, bar float32) int {
+	return passingGeneric(values, places, x, add, bar)
+}
+
+func passingEntries(to shortlist, scores []float32, places []int32, e *Entries, first int, bar float32) (done, count int) {
+	return passingEntriesGeneric(to, scores, places, e, first, bar)
 }
 
 func countAtLeast(x []float32, bar float32) int { return countAtLeastGeneric(x, bar) }
-
-func countAbove(above *[sortMost]int32, x *[sortMost]float32, n int) { countAboveGeneric(above, x, n) }
 
 func gatherSum(dst, table []float32, idx []int32, weights []float32) {
 	gatherSumGeneric(dst, table, idx, weights)

@@ -41,7 +41,7 @@ func checkRows(n, size, cols int, idx []int32) {
 	}
 }
 
-// GatherSum adds weighted rows of a packed table to one row, in the order of idx.
+// GatherSum adds weighted rows of a packed table to one row.
 // The table has as many columns as dst.
 //
 //	dst[c] += Σi weights[i]*table[idx[i]*len(dst)+c]

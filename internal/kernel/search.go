@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // KeyPanels lends the keys of a Search, laid out as Panels lays out its rows.
 type KeyPanels interface {
@@ -17,42 +20,129 @@ type KeyPanels interface {
 	Lend(lo, hi int, scratch []float32) []float32
 }
 
-// Search finds, for each of many queries, the keys with the best scores, without
+// Entries are what the keys of a Search stand for, where these are not what is
+// wanted themselves: key u for entries Starts[u] to Starts[u+1]-1, which score no
+// more than the key. The zero value says that key u stands for entry u alone, whose
+// name is u. Behind and Names have the capacity for EntryRoom more.
+type Entries struct {
+	Starts []int32   // by key, and one more; or nil
+	Behind []float32 // by entry: what it has more than its key, 0 or less
+	Names  []int32   // by entry: not negative, each different
+}
+
+// EntryRoom is how many entries past the last may be read, whatever they hold.
+const EntryRoom = 8
+
+// count returns how many entries n keys stand for.
+func (e *Entries) count(n int) int {
+	if e.Starts == nil {
+		return n
+	}
+	return int(e.Starts[n])
+}
+
+// check panics unless each of n keys stands for some of the entries, or none.
+func (e *Entries) check(n int) {
+	if e.Starts == nil {
+		return
+	}
+	checkSame(len(e.Starts), n+1)
+	checkSame(len(e.Names), int(e.Starts[n]))
+	checkSame(len(e.Behind), len(e.Names))
+	if min(cap(e.Behind), cap(e.Names)) < len(e.Names)+EntryRoom {
+		panic(badLength)
+	}
+	last := int32(0)
+	for _, start := range e.Starts {
+		if start < last {
+			panic(badIndex)
+		}
+		last = start
+	}
+}
+
+// Common are values that keys of one class have in common. They come behind those of
+// the panels and are multiplied with a query once for the class. The zero value has
+// none.
+type Common struct {
+	Width   int       // how many values
+	Rows    []float32 // [classes][Width]
+	Classes []int32   // by CommonKeys keys, to the end of the last panel
+}
+
+// CommonKeys is how many keys, side by side in a panel, are of the same class.
+const CommonKeys = 8
+
+// check panics unless n keys have a class.
+func (c *Common) check(n int) {
+	if c.Width == 0 {
+		return
+	}
+	checkSame(len(c.Classes), (n+PanelWidth-1)/PanelWidth*(PanelWidth/CommonKeys))
+	for _, class := range c.Classes {
+		if class < 0 || int(class) >= len(c.Rows)/c.Width {
+			panic(badIndex)
+		}
+	}
+}
+
+// Search finds, for each of many queries, the entries with the best scores, without
 // ever holding the scores of all keys. The zero value is ready. A Search is for one
 // goroutine; it allocates nothing once it has been used with its largest sizes.
 //
 // Blocks of searchRows queries meet panels of keys, and each score is compared with
-// a bar below which none of its query's best k can lie. What passes is collected;
-// when the collection is full, its best k stay and the bar rises to the worst of
-// them. In a large table the first bar is guessed from a sample of the keys: if it
-// was too high for k keys to pass, the query is searched again without one. So the
-// guess decides how long a search takes, never what it finds.
+// a bar below which none of its query's best k can lie. The entries of what passes
+// are collected if they pass themselves; when the collection is full, its best k
+// stay and the bar rises to the worst of them. Among many entries the first bar is
+// guessed from a sample: if it was too high for k to pass, the query is searched
+// again without one. So the guess decides how long a search takes, never what it
+// finds, nor in which order.
 type Search struct {
 	k      int
-	best   []Scored // [queries][k]
-	counts []int    // how many of them there are
+	counts []int     // of what was found for each query
+	found  []float32 // [queries][k], the scores
+	named  []int32   // [queries][k]
+	sorted []Scored
 
-	queries []float32 // the queries under way, [ceil(n/searchRows)][d][searchRows]
-	numbers []int     // which queries these are, within the group
-	bars    []float32 // what a score must reach, by place in queries
-	passed  []float32 // [searchGroup][room] what reached it, by number
-	names   []int32   // like passed
-	lengths []int     // how many of them there are, by number
-	tile    searchTile
-	keys    []float32 // room for keys that must be expanded
-	sample  []float32 // panels from all over the table
-	bias    []float32 // of the keys under way, then NaN to the end of the panel
+	queries []float32 // the queries under way, [ceil(n/searchRows)][width][searchRows]
+	common  []float32 // [queries][classes], what each gets from each class
+	shares  []float32 // the same of those under way, [ceil(n/searchRows)][classes][searchRows]
+	zeros   [searchRows]float32
+	classes [searchSpan / CommonKeys]int32 // zeros
+	numbers []int                          // which queries these are, within the group
+	bars    []float32                      // what a score must reach, by place in queries
+	passed  []float32                      // [searchGroup][room] what reached it, by number
+	names   []int32                        // like passed
+	lengths []int                          // how many of them there are, by number
+	keys    []float32                      // room for keys that must be expanded
+	bias    []float32                      // of the keys under way, then NaN to the end of the panel
 
-	places searchPlaces // of the hits that are being collected
-	kept   searchPlaces // of those that stay
-	few    [sortMost]float32
-	above  [sortMost]int32
-	ranks  []Rank
+	sample      []float32 // panels of keys from all over the table; empty for no guess
+	sampleBias  []float32
+	samplePlace int
+
+	*searchRoom
+	ranks []Rank
+}
+
+// searchRoom is what a Search writes and reads again at once. Each part is an
+// allocation of its own, and so begins with a cache line: stores across lines, let
+// alone pages, take several times as long.
+type searchRoom struct {
+	tile   *searchTile
+	values []float32 // what passes in a row of the tile, [searchSpan+8]
+	places []int32
+	within []int32 // the same within a list or the entries of a key
+}
+
+func newSearchRoom() *searchRoom {
+	const n = 2 * searchSpan // a size that is allocated on pages
+	return &searchRoom{tile: new(searchTile), values: make([]float32, n), places: make([]int32, n), within: make([]int32, n)}
 }
 
 const (
 	searchRows   = 6               // queries that are scored side by side
-	searchGroup  = 252             // queries whose collections are held at the same time, in the second cache
+	searchGroup  = 48              // queries whose collections are held at the same time, in the second cache
 	searchSpan   = 512             // keys scored before the hits are collected
 	searchChunk  = 1 << 15         // values of keys that stay there too for all of these
 	searchStride = searchSpan + 16 // from one query's scores to the next's
@@ -60,49 +150,79 @@ const (
 
 // searchInput is what Run was asked.
 type searchInput struct {
-	x     []float32
-	ldx   int
-	keys  KeyPanels
-	bias  []float32
-	names []int32
-	room  int // for what passes, by query
+	x       []float32
+	ldx     int
+	keys    KeyPanels
+	common  Common
+	bias    []float32
+	entries Entries
+	width   int // of queries
+	room    int // for what passes, by query
 }
 
-// Run finds the k best keys for each row of X (m×d, d the width of the keys). The
-// score of key u is its product with the query plus bias[u]; a nil bias is zero.
-// Key u goes by names[u], not negative and each different, or by u if names is nil.
-// What Best then returns equals, up to the rounding of sums,
+// Run finds the k best entries for each row of X (m×d, d the width of the keys with
+// what they have in common). The score of key u is its product with the query plus
+// bias[u]; a nil bias is zero. What Best then returns equals, up to the rounding of
+// sums,
 //
-//	for i: Reset(k); for u: offer(names[u], Σp x[i*ldx+p]*key(u)[p] + bias[u])
+//	for i: Reset(k); for u, e of u: offer(Names[e], Σp x[i*ldx+p]*key(u)[p] + bias[u] + Behind[e])
 //
 // on a TopK: best first, ties by the lower name, NaN never enters. On one
-// instruction set a score's bits depend on its query and its key alone.
-func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, bias []float32, names []int32, k int) {
-	n, d := keys.Rows(), keys.Width()
-	checkMatrix(m, d, ldx, len(x))
+// instruction set a score's bits depend on its query and its entry alone.
+func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, common Common, bias []float32, entries Entries, k int) {
+	n, width := keys.Rows(), keys.Width()+common.Width
+	checkMatrix(m, width, ldx, len(x))
+	common.check(n)
 	if bias != nil {
 		checkSame(len(bias), n)
 	}
-	if names != nil {
-		checkSame(len(names), n)
+	entries.check(n)
+	if s.searchRoom == nil {
+		s.searchRoom = newSearchRoom()
 	}
-	s.k = max(0, min(k, n))
+	s.k = max(0, min(k, entries.count(n)))
 	s.counts = resize(s.counts, m)
 	clear(s.counts)
-	s.best = resize(s.best, m*s.k)
+	s.found, s.named = resize(s.found, m*s.k), resize(s.named, m*s.k)
 	if s.k == 0 {
 		return
 	}
-	in := &searchInput{x: x, ldx: ldx, keys: keys, bias: bias, names: names, room: (2*s.k+PanelWidth-1)/PanelWidth*PanelWidth + searchSpan}
+	in := &searchInput{x: x, ldx: ldx, keys: keys, common: common, bias: bias, entries: entries, width: width, room: (2*s.k+PanelWidth-1)/PanelWidth*PanelWidth + searchSpan}
+	if classes := in.classes(); classes > 0 && m > 0 {
+		s.common = resize(s.common, m*classes)
+		GemmNT(m, classes, common.Width, x[keys.Width():], ldx, common.Rows, common.Width, s.common, classes, false)
+	}
+	s.takeSample(in)
 	for lo := 0; lo < m; lo += searchGroup {
 		s.group(in, lo, min(m, lo+searchGroup))
 	}
 }
 
-// Best returns what the last Run found for query i, best first. It is valid until
-// the next Run.
+// classes returns how many classes there are, 0 without any.
+func (in *searchInput) classes() int {
+	if in.common.Width == 0 {
+		return 0
+	}
+	return len(in.common.Rows) / in.common.Width
+}
+
+// Found returns the scores and names of what the last Run found for query i, in the
+// order of the entries. They are valid until the next Run.
+func (s *Search) Found(i int) (scores []float32, names []int32) {
+	lo, hi := i*s.k, i*s.k+s.counts[i]
+	return s.found[lo:hi], s.named[lo:hi]
+}
+
+// Best is Found, best first. It is valid until the next call.
 func (s *Search) Best(i int) []Scored {
-	return s.best[i*s.k : i*s.k+s.counts[i]]
+	scores, names := s.Found(i)
+	ranks := s.rank(shortlist{scores, names})
+	slices.Sort(ranks)
+	s.sorted = resize(s.sorted, len(ranks))
+	for i, rank := range ranks {
+		s.sorted[len(ranks)-1-i] = rank.Scored()
+	}
+	return s.sorted
 }
 
 // group searches for queries lo to hi-1.
@@ -129,16 +249,21 @@ func (s *Search) group(in *searchInput, lo, hi int) {
 		s.scan(in)
 	}
 	for i := range hi - lo {
-		s.counts[lo+i] = s.sortList(s.best[(lo+i)*s.k:][:s.k], s.list(in, i))
+		list := s.list(in, i)
+		if len(list.scores) > s.k {
+			s.keepBest(list, s.k)
+		}
+		s.counts[lo+i] = min(s.k, len(list.scores))
+		copy(s.found[(lo+i)*s.k:][:s.k], list.scores)
+		copy(s.named[(lo+i)*s.k:][:s.k], list.names)
 	}
 }
 
 // pack lays the numbered queries out in tiles, with bars that everything passes.
 // Places past the last query have a bar that nothing passes.
 func (s *Search) pack(in *searchInput, first int) {
-	d := in.keys.Width()
 	places := (len(s.numbers) + searchRows - 1) / searchRows * searchRows
-	s.queries = resize(s.queries, places*d)
+	s.queries = resize(s.queries, places*in.width)
 	s.bars = resize(s.bars, places)
 	clear(s.queries)
 	for at := range places {
@@ -149,12 +274,42 @@ func (s *Search) pack(in *searchInput, first int) {
 		i := s.numbers[at]
 		s.bars[at] = float32(math.Inf(-1))
 		s.lengths[i] = 0
-		from, to := (first+i)*in.ldx, at/searchRows*searchRows*d+at%searchRows
-		for p := range d {
-			s.queries[to+p*searchRows] = in.x[from+p]
-		}
+		packRow(s.queries, in.x[(first+i)*in.ldx:][:in.width], at)
+	}
+	s.packShares(in, first, places)
+}
+
+// packRow lays values of the query at a place beside those of its neighbours.
+func packRow(dst, values []float32, at int) {
+	to := at/searchRows*searchRows*len(values) + at%searchRows
+	for p, v := range values {
+		dst[to+p*searchRows] = v
 	}
 }
+
+// packShares lays out what the packed queries get from classes.
+func (s *Search) packShares(in *searchInput, first, places int) {
+	classes := in.classes()
+	if classes == 0 {
+		return
+	}
+	s.shares = resize(s.shares, places*classes)
+	clear(s.shares)
+	for at, i := range s.numbers {
+		packRow(s.shares, s.common[(first+i)*classes:][:classes], at)
+	}
+}
+
+// sharesOf returns the shares of the queries from place at on in keys from first on.
+func (s *Search) sharesOf(in *searchInput, at, first int) shares {
+	if classes := in.classes(); classes > 0 {
+		return shares{s.shares[at*classes:], in.common.Classes[first/CommonKeys:]}
+	}
+	return s.noShares()
+}
+
+// noShares are zero.
+func (s *Search) noShares() shares { return shares{s.zeros[:], s.classes[:]} }
 
 // scan shows all keys to the packed queries.
 func (s *Search) scan(in *searchInput) {
@@ -168,7 +323,7 @@ func (s *Search) scan(in *searchInput) {
 		for at := 0; at < len(s.numbers); at += searchRows {
 			for from := lo; from < hi; from += searchSpan {
 				panels := (min(searchSpan, hi-from) + PanelWidth - 1) / PanelWidth
-				s.tile.score(panels, d, s.queries[at*d:], keys[(from-lo)*d:], s.bias[from-lo:])
+				s.tile.score(panels, d, s.queries[at*in.width:], keys[(from-lo)*d:], s.bias[from-lo:], s.sharesOf(in, at, from))
 				s.collect(in, at, from, panels)
 			}
 		}

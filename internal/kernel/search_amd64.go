@@ -6,26 +6,36 @@ package kernel
 const tileRun = 1 << 19
 
 // scoreTile uses AVX2 on every machine that has it.
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32) {
+func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
 	if chosen.Load() == pathGeneric || d == 0 {
-		scoreTileGeneric(t, panels, d, queries, keys, bias)
+		scoreTileGeneric(t, panels, d, queries, keys, bias, c)
 		return
 	}
 	step := max(1, tileRun/(d*PanelWidth))
 	for i := 0; i < panels; i += step {
 		at := i * PanelWidth
-		scoreTileAVX2(min(step, panels-i), d, &queries[0], &keys[at*d], &bias[at], &t[at])
+		scoreTileAVX2(min(step, panels-i), d, &queries[0], &keys[at*d], &bias[at], &c.scores[0], &c.classes[at/CommonKeys], &t[at])
 	}
 }
 
-// placesAtLeast lists the places of the values that are at least bar, in order, and
-// returns how many there are. The number of values is a multiple of PanelWidth up to
-// searchSpan.
-func placesAtLeast(places *searchPlaces, x []float32, bar float32) int {
+// passing lists the values of x, each with add added, that are then at least bar,
+// and their places, in order, and returns how many there are. The number of values
+// is a multiple of 8; both lists have room for 8 more than pass, and values may be x.
+func passing(values []float32, places []int32, x []float32, add, bar float32) int {
 	if chosen.Load() == pathGeneric || len(x) == 0 {
-		return placesAtLeastGeneric(places, x, bar)
+		return passingGeneric(values, places, x, add, bar)
 	}
-	return placesAtLeastAVX2(len(x), &x[0], bar, &places[0])
+	return passingAVX2(len(x), &x[0], add, bar, &values[0], &places[0])
+}
+
+// passingEntries lists what is at least bar of the entries of one key after the
+// other; see passingEntriesGeneric.
+func passingEntries(to shortlist, scores []float32, places []int32, e *Entries, first int, bar float32) (done, count int) {
+	if chosen.Load() == pathGeneric || len(scores) == 0 || len(to.scores) < EntryRoom {
+		return passingEntriesGeneric(to, scores, places, e, first, bar)
+	}
+	room := min(len(to.scores), tileRun/PanelWidth) - EntryRoom // no call is long
+	return passingEntriesAVX2(len(scores), &scores[0], &places[0], &e.Starts[first], &e.Behind[:1][0], &e.Names[:1][0], bar, &to.scores[0], &to.names[0], room)
 }
 
 // countAtLeast returns how many of x, of which there are some hundreds, are at
@@ -35,15 +45,6 @@ func countAtLeast(x []float32, bar float32) int {
 		return countAtLeastGeneric(x, bar)
 	}
 	return countAtLeastAVX2(len(x), &x[0], bar)
-}
-
-// countAbove counts for each of the first n of x how many of them are above it.
-func countAbove(above *[sortMost]int32, x *[sortMost]float32, n int) {
-	if chosen.Load() == pathGeneric || n == 0 {
-		countAboveGeneric(above, x, n)
-		return
-	}
-	countAboveAVX2(n, &above[0], &x[0])
 }
 
 // gatherRun is how many rows of a table one call of gatherSum adds up.

@@ -22,159 +22,6 @@ DATA laneMask<>+56(SB)/4, $0x00000000
 DATA laneMask<>+60(SB)/4, $0x00000000
 GLOBL laneMask<>(SB), RODATA|NOPTR, $64
 
-// func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, scores *float32)
-// Requires: AVX, FMA3
-TEXT ·scoreTileAVX2(SB), NOSPLIT, $0-48
-	MOVQ panels+0(FP), AX
-	MOVQ d+8(FP), CX
-	MOVQ queries+16(FP), DX
-	MOVQ keys+24(FP), BX
-	MOVQ bias+32(FP), SI
-	MOVQ scores+40(FP), DI
-	MOVQ CX, R8
-	SHLQ $0x07, R8
-
-panel:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	MOVQ   DX, R9
-	MOVQ   CX, R10
-
-step0:
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
-	VBROADCASTSS (R9), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 4(R9), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 8(R9), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 12(R9), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 16(R9), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 20(R9), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x18, R9
-	SUBQ         $-128, BX
-	DECQ         R10
-	JNZ          step0
-	SUBQ         R8, BX
-	VMOVUPS      (SI), Y12
-	VADDPS       Y12, Y0, Y0
-	VMOVUPS      Y0, (DI)
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 2112(DI)
-	VADDPS       Y12, Y4, Y4
-	VMOVUPS      Y4, 4224(DI)
-	VADDPS       Y12, Y6, Y6
-	VMOVUPS      Y6, 6336(DI)
-	VADDPS       Y12, Y8, Y8
-	VMOVUPS      Y8, 8448(DI)
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 10560(DI)
-	VMOVUPS      32(SI), Y13
-	VADDPS       Y13, Y1, Y1
-	VMOVUPS      Y1, 32(DI)
-	VADDPS       Y13, Y3, Y3
-	VMOVUPS      Y3, 2144(DI)
-	VADDPS       Y13, Y5, Y5
-	VMOVUPS      Y5, 4256(DI)
-	VADDPS       Y13, Y7, Y7
-	VMOVUPS      Y7, 6368(DI)
-	VADDPS       Y13, Y9, Y9
-	VMOVUPS      Y9, 8480(DI)
-	VADDPS       Y13, Y11, Y11
-	VMOVUPS      Y11, 10592(DI)
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	MOVQ         DX, R9
-	MOVQ         CX, R10
-
-step1:
-	VMOVUPS      64(BX), Y12
-	VMOVUPS      96(BX), Y13
-	VBROADCASTSS (R9), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 4(R9), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 8(R9), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 12(R9), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 16(R9), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 20(R9), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x18, R9
-	SUBQ         $-128, BX
-	DECQ         R10
-	JNZ          step1
-	VMOVUPS      64(SI), Y12
-	VADDPS       Y12, Y0, Y0
-	VMOVUPS      Y0, 64(DI)
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 2176(DI)
-	VADDPS       Y12, Y4, Y4
-	VMOVUPS      Y4, 4288(DI)
-	VADDPS       Y12, Y6, Y6
-	VMOVUPS      Y6, 6400(DI)
-	VADDPS       Y12, Y8, Y8
-	VMOVUPS      Y8, 8512(DI)
-	VADDPS       Y12, Y10, Y10
-	VMOVUPS      Y10, 10624(DI)
-	VMOVUPS      96(SI), Y13
-	VADDPS       Y13, Y1, Y1
-	VMOVUPS      Y1, 96(DI)
-	VADDPS       Y13, Y3, Y3
-	VMOVUPS      Y3, 2208(DI)
-	VADDPS       Y13, Y5, Y5
-	VMOVUPS      Y5, 4320(DI)
-	VADDPS       Y13, Y7, Y7
-	VMOVUPS      Y7, 6432(DI)
-	VADDPS       Y13, Y9, Y9
-	VMOVUPS      Y9, 8544(DI)
-	VADDPS       Y13, Y11, Y11
-	VMOVUPS      Y11, 10656(DI)
-	SUBQ         $-128, SI
-	SUBQ         $-128, DI
-	DECQ         AX
-	JNZ          panel
-	VZEROUPPER
-	RET
-
 DATA setLanes<>+0(SB)/1, $0x00
 DATA setLanes<>+1(SB)/1, $0x00
 DATA setLanes<>+2(SB)/1, $0x00
@@ -2225,67 +2072,255 @@ DATA setLanes<>+2046(SB)/1, $0x06
 DATA setLanes<>+2047(SB)/1, $0x07
 GLOBL setLanes<>(SB), RODATA|NOPTR, $2048
 
-// func placesAtLeastAVX2(n int, x *float32, bar float32, places *uint16) int
-// Requires: AVX, POPCNT
-TEXT ·placesAtLeastAVX2(SB), NOSPLIT, $0-40
-	MOVQ         n+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         places+24(FP), DX
-	VBROADCASTSS bar+16(FP), Y0
-	LEAQ         setLanes<>+0(SB), BX
-	MOVQ         DX, SI
-	VPCMPEQW     X1, X1, X1
-	VPSRLW       $0x0f, X1, X1
-	VPSLLW       $0x05, X1, X2
-	VPSLLW       $0x03, X1, X1
-	VPXOR        X3, X3, X3
-	VPADDW       X1, X3, X4
-	VPADDW       X1, X4, X5
-	VPADDW       X1, X5, X1
+// func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, shares *float32, classes *int32, scores *float32)
+// Requires: AVX, FMA3
+TEXT ·scoreTileAVX2(SB), NOSPLIT, $0-64
+	MOVQ panels+0(FP), AX
+	MOVQ d+8(FP), CX
+	MOVQ queries+16(FP), DX
+	MOVQ keys+24(FP), BX
+	MOVQ bias+32(FP), SI
+	MOVQ shares+40(FP), DI
+	MOVQ classes+48(FP), R8
+	MOVQ scores+56(FP), R9
+	MOVQ CX, R10
+	SHLQ $0x07, R10
 
 panel:
-	VMOVUPS   (CX), Y6
-	VCMPPS    $0x1d, Y0, Y6, Y6
-	VMOVMSKPS Y6, DI
-	POPCNTL   DI, R8
-	VPMOVZXBW (BX)(DI*8), X6
-	VPADDW    X3, X6, X6
-	VMOVDQU   X6, (DX)
-	LEAQ      (DX)(R8*2), DX
-	VPADDW    X2, X3, X3
-	VMOVUPS   32(CX), Y6
-	VCMPPS    $0x1d, Y0, Y6, Y6
-	VMOVMSKPS Y6, DI
-	POPCNTL   DI, R8
-	VPMOVZXBW (BX)(DI*8), X6
-	VPADDW    X4, X6, X6
-	VMOVDQU   X6, (DX)
-	LEAQ      (DX)(R8*2), DX
-	VPADDW    X2, X4, X4
-	VMOVUPS   64(CX), Y6
-	VCMPPS    $0x1d, Y0, Y6, Y6
-	VMOVMSKPS Y6, DI
-	POPCNTL   DI, R8
-	VPMOVZXBW (BX)(DI*8), X6
-	VPADDW    X5, X6, X6
-	VMOVDQU   X6, (DX)
-	LEAQ      (DX)(R8*2), DX
-	VPADDW    X2, X5, X5
-	VMOVUPS   96(CX), Y6
-	VCMPPS    $0x1d, Y0, Y6, Y6
-	VMOVMSKPS Y6, DI
-	POPCNTL   DI, R8
-	VPMOVZXBW (BX)(DI*8), X6
-	VPADDW    X1, X6, X6
-	VMOVDQU   X6, (DX)
-	LEAQ      (DX)(R8*2), DX
-	VPADDW    X2, X1, X1
-	SUBQ      $-128, CX
-	SUBQ      $0x20, AX
-	JNZ       panel
-	SUBQ      SI, DX
-	SHRQ      $0x01, DX
-	MOVQ      DX, ret+32(FP)
+	MOVLQSX      (R8), R11
+	IMUL3Q       $0x18, R11, R11
+	VBROADCASTSS (DI)(R11*1), Y0
+	VBROADCASTSS 4(DI)(R11*1), Y2
+	VBROADCASTSS 8(DI)(R11*1), Y4
+	VBROADCASTSS 12(DI)(R11*1), Y6
+	VBROADCASTSS 16(DI)(R11*1), Y8
+	VBROADCASTSS 20(DI)(R11*1), Y10
+	MOVLQSX      4(R8), R11
+	IMUL3Q       $0x18, R11, R11
+	VBROADCASTSS (DI)(R11*1), Y1
+	VBROADCASTSS 4(DI)(R11*1), Y3
+	VBROADCASTSS 8(DI)(R11*1), Y5
+	VBROADCASTSS 12(DI)(R11*1), Y7
+	VBROADCASTSS 16(DI)(R11*1), Y9
+	VBROADCASTSS 20(DI)(R11*1), Y11
+	MOVQ         DX, R11
+	MOVQ         CX, R12
+
+step0:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x18, R11
+	SUBQ         $-128, BX
+	DECQ         R12
+	JNZ          step0
+	SUBQ         R10, BX
+	VMOVUPS      (SI), Y12
+	VADDPS       Y12, Y0, Y0
+	VMOVUPS      Y0, (R9)
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 2112(R9)
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      Y4, 4224(R9)
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      Y6, 6336(R9)
+	VADDPS       Y12, Y8, Y8
+	VMOVUPS      Y8, 8448(R9)
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 10560(R9)
+	VMOVUPS      32(SI), Y13
+	VADDPS       Y13, Y1, Y1
+	VMOVUPS      Y1, 32(R9)
+	VADDPS       Y13, Y3, Y3
+	VMOVUPS      Y3, 2144(R9)
+	VADDPS       Y13, Y5, Y5
+	VMOVUPS      Y5, 4256(R9)
+	VADDPS       Y13, Y7, Y7
+	VMOVUPS      Y7, 6368(R9)
+	VADDPS       Y13, Y9, Y9
+	VMOVUPS      Y9, 8480(R9)
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, 10592(R9)
+	MOVLQSX      8(R8), R11
+	IMUL3Q       $0x18, R11, R11
+	VBROADCASTSS (DI)(R11*1), Y0
+	VBROADCASTSS 4(DI)(R11*1), Y2
+	VBROADCASTSS 8(DI)(R11*1), Y4
+	VBROADCASTSS 12(DI)(R11*1), Y6
+	VBROADCASTSS 16(DI)(R11*1), Y8
+	VBROADCASTSS 20(DI)(R11*1), Y10
+	MOVLQSX      12(R8), R11
+	IMUL3Q       $0x18, R11, R11
+	VBROADCASTSS (DI)(R11*1), Y1
+	VBROADCASTSS 4(DI)(R11*1), Y3
+	VBROADCASTSS 8(DI)(R11*1), Y5
+	VBROADCASTSS 12(DI)(R11*1), Y7
+	VBROADCASTSS 16(DI)(R11*1), Y9
+	VBROADCASTSS 20(DI)(R11*1), Y11
+	MOVQ         DX, R11
+	MOVQ         CX, R12
+
+step1:
+	VMOVUPS      64(BX), Y12
+	VMOVUPS      96(BX), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x18, R11
+	SUBQ         $-128, BX
+	DECQ         R12
+	JNZ          step1
+	VMOVUPS      64(SI), Y12
+	VADDPS       Y12, Y0, Y0
+	VMOVUPS      Y0, 64(R9)
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 2176(R9)
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      Y4, 4288(R9)
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      Y6, 6400(R9)
+	VADDPS       Y12, Y8, Y8
+	VMOVUPS      Y8, 8512(R9)
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 10624(R9)
+	VMOVUPS      96(SI), Y13
+	VADDPS       Y13, Y1, Y1
+	VMOVUPS      Y1, 96(R9)
+	VADDPS       Y13, Y3, Y3
+	VMOVUPS      Y3, 2208(R9)
+	VADDPS       Y13, Y5, Y5
+	VMOVUPS      Y5, 4320(R9)
+	VADDPS       Y13, Y7, Y7
+	VMOVUPS      Y7, 6432(R9)
+	VADDPS       Y13, Y9, Y9
+	VMOVUPS      Y9, 8544(R9)
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, 10656(R9)
+	SUBQ         $-128, SI
+	ADDQ         $0x10, R8
+	SUBQ         $-128, R9
+	DECQ         AX
+	JNZ          panel
+	VZEROUPPER
+	RET
+
+// func passingAVX2(n int, x *float32, add float32, bar float32, values *float32, numbers *int32) int
+// Requires: AVX, AVX2, POPCNT
+TEXT ·passingAVX2(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         values+24(FP), DX
+	MOVQ         numbers+32(FP), BX
+	VBROADCASTSS add+16(FP), Y0
+	VBROADCASTSS bar+20(FP), Y1
+	LEAQ         setLanes<>+0(SB), SI
+	XORQ         DI, DI
+	VPXOR        Y2, Y2, Y2
+	VPCMPEQD     Y3, Y3, Y3
+	VPSRLD       $0x1f, Y3, Y3
+	VPSLLD       $0x03, Y3, Y3
+
+eight:
+	VADDPS    (CX), Y0, Y4
+	VCMPPS    $0x1d, Y1, Y4, Y5
+	VMOVMSKPS Y5, R8
+	POPCNTL   R8, R9
+	VPMOVZXBD (SI)(R8*8), Y5
+	VPERMPS   Y4, Y5, Y4
+	VPADDD    Y2, Y5, Y5
+	VMOVUPS   Y4, (DX)(DI*4)
+	VMOVDQU   Y5, (BX)(DI*4)
+	ADDQ      R9, DI
+	VPADDD    Y3, Y2, Y2
+	ADDQ      $0x20, CX
+	SUBQ      $0x08, AX
+	JNZ       eight
+	MOVQ      DI, ret+40(FP)
+	VZEROUPPER
+	RET
+
+// func passingEntriesAVX2(n int, scores *float32, keys *int32, starts *int32, behind *float32, names *int32, bar float32, values *float32, named *int32, room int) (done int, count int)
+// Requires: AVX, AVX2, BMI2, CMOV, POPCNT
+TEXT ·passingEntriesAVX2(SB), NOSPLIT, $0-96
+	MOVQ         scores+8(FP), AX
+	MOVQ         keys+16(FP), CX
+	MOVQ         starts+24(FP), DX
+	MOVQ         behind+32(FP), BX
+	MOVQ         names+40(FP), SI
+	MOVQ         values+56(FP), DI
+	MOVQ         named+64(FP), R8
+	VBROADCASTSS bar+48(FP), Y0
+	LEAQ         setLanes<>+0(SB), R9
+	XORQ         R10, R10
+	XORQ         R11, R11
+
+key:
+	MOVLQSX      (CX)(R10*4), R13
+	VBROADCASTSS (AX)(R10*4), Y1
+	MOVLQSX      (DX)(R13*4), R12
+	MOVLQSX      4(DX)(R13*4), R13
+	SUBQ         R12, R13
+	LEAQ         (R11)(R13*1), R14
+	CMPQ         R14, room+72(FP)
+	JGT          over
+
+eight:
+	VADDPS    (BX)(R12*4), Y1, Y2
+	VCMPPS    $0x1d, Y0, Y2, Y3
+	VMOVMSKPS Y3, R15
+	MOVL      $0x00000008, R14
+	CMPQ      R13, R14
+	CMOVQLT   R13, R14
+	BZHIQ     R14, R15, R15
+	VPMOVZXBD (R9)(R15*8), Y3
+	POPCNTL   R15, R15
+	VPERMPS   Y2, Y3, Y2
+	VPERMD    (SI)(R12*4), Y3, Y3
+	VMOVUPS   Y2, (DI)(R11*4)
+	VMOVDQU   Y3, (R8)(R11*4)
+	ADDQ      R15, R11
+	ADDQ      $0x08, R12
+	SUBQ      $0x08, R13
+	JGT       eight
+	INCQ      R10
+	CMPQ      R10, n+0(FP)
+	JLT       key
+
+over:
+	MOVQ R10, done+80(FP)
+	MOVQ R11, count+88(FP)
 	VZEROUPPER
 	RET
 
@@ -2361,51 +2396,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func countAboveAVX2(n int, above *int32, x *float32)
-// Requires: AVX, AVX2
-TEXT ·countAboveAVX2(SB), NOSPLIT, $0-24
-	MOVQ n+0(FP), AX
-	MOVQ above+8(FP), CX
-	MOVQ x+16(FP), DX
-	MOVQ DX, BX
-	MOVQ AX, R8
-
-block:
-	VMOVUPS (BX), Y0
-	VXORPS  Y1, Y1, Y1
-	VMOVUPS 32(BX), Y2
-	VXORPS  Y3, Y3, Y3
-	VMOVUPS 64(BX), Y4
-	VXORPS  Y5, Y5, Y5
-	VMOVUPS 96(BX), Y6
-	VXORPS  Y7, Y7, Y7
-	MOVQ    DX, SI
-	MOVQ    AX, DI
-
-other:
-	VBROADCASTSS (SI), Y8
-	VCMPPS       $0x1e, Y0, Y8, Y9
-	VPSUBD       Y9, Y1, Y1
-	VCMPPS       $0x1e, Y2, Y8, Y9
-	VPSUBD       Y9, Y3, Y3
-	VCMPPS       $0x1e, Y4, Y8, Y9
-	VPSUBD       Y9, Y5, Y5
-	VCMPPS       $0x1e, Y6, Y8, Y8
-	VPSUBD       Y8, Y7, Y7
-	ADDQ         $0x04, SI
-	DECQ         DI
-	JNZ          other
-	VMOVDQU      Y1, (CX)
-	VMOVDQU      Y3, 32(CX)
-	VMOVDQU      Y5, 64(CX)
-	VMOVDQU      Y7, 96(CX)
-	SUBQ         $-128, BX
-	SUBQ         $-128, CX
-	SUBQ         $0x20, R8
-	JGT          block
-	VZEROUPPER
-	RET
-
 // func gatherSumAVX2(rows int, cols int, dst *float32, table *float32, idx *int32, weights *float32)
 // Requires: AVX, FMA3
 TEXT ·gatherSumAVX2(SB), NOSPLIT, $0-48
@@ -2421,50 +2411,64 @@ TEXT ·gatherSumAVX2(SB), NOSPLIT, $0-48
 strip:
 	SUBQ    $0x10, CX
 	JLT     narrow
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	MOVQ    SI, R9
-	MOVQ    DI, R10
-	MOVQ    AX, R11
+	VMOVUPS (DX), Y1
+	VXORPS  Y3, Y3, Y3
+	VMOVUPS 32(DX), Y2
+	VXORPS  Y4, Y4, Y4
+	XORQ    R9, R9
+	SUBQ    $0x01, AX
+	JZ      odd
 
-wide:
-	MOVLQSX      (R9), R12
-	IMULQ        R8, R12
-	ADDQ         BX, R12
-	VBROADCASTSS (R10), Y2
-	VFMADD231PS  (R12), Y2, Y0
-	VFMADD231PS  32(R12), Y2, Y1
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          wide
-	VMOVUPS      Y0, (DX)
-	VMOVUPS      Y1, 32(DX)
-	ADDQ         $0x40, DX
-	ADDQ         $0x40, BX
-	JMP          strip
+pair:
+	MOVLQSX      (SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS (DI)(R9*4), Y0
+	VFMADD231PS  (BX)(R10*1), Y0, Y1
+	VFMADD231PS  32(BX)(R10*1), Y0, Y2
+	MOVLQSX      4(SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS 4(DI)(R9*4), Y0
+	VFMADD231PS  (BX)(R10*1), Y0, Y3
+	VFMADD231PS  32(BX)(R10*1), Y0, Y4
+	ADDQ         $0x02, R9
+	CMPQ         R9, AX
+	JLT          pair
+	JGT          even
+
+odd:
+	MOVLQSX      (SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS (DI)(R9*4), Y0
+	VFMADD231PS  (BX)(R10*1), Y0, Y1
+	VFMADD231PS  32(BX)(R10*1), Y0, Y2
+
+even:
+	ADDQ    $0x01, AX
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS Y1, (DX)
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS Y2, 32(DX)
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	JMP     strip
 
 narrow:
 	ADDQ $0x10, CX
 	JZ   over
 
 column:
-	VMOVSS (DX), X0
-	MOVQ   SI, R9
-	MOVQ   DI, R10
-	MOVQ   AX, R11
+	VMOVSS (DX), X1
+	XORQ   R9, R9
 
 single:
-	MOVLQSX      (R9), R12
-	IMULQ        R8, R12
-	ADDQ         BX, R12
-	VBROADCASTSS (R10), Y1
-	VFMADD231SS  (R12), X1, X0
-	ADDQ         $0x04, R9
-	ADDQ         $0x04, R10
-	DECQ         R11
-	JNZ          single
-	VMOVSS       X0, (DX)
+	MOVLQSX      (SI)(R9*4), R10
+	IMULQ        R8, R10
+	VBROADCASTSS (DI)(R9*4), Y0
+	VFMADD231SS  (BX)(R10*1), X0, X1
+	INCQ         R9
+	CMPQ         R9, AX
+	JLT          single
+	VMOVSS       X1, (DX)
 	ADDQ         $0x04, DX
 	ADDQ         $0x04, BX
 	DECQ         CX

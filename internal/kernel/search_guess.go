@@ -2,25 +2,23 @@ package kernel
 
 import "math"
 
-// guess sets each bar so that about as few keys pass as are wanted, but with little
-// risk that fewer do: to a score of a sample of the keys.
+// guess sets each bar so that about as few entries pass as are wanted, but with
+// little risk that fewer do: to a score of a sample.
 func (s *Search) guess(in *searchInput) {
-	n, d := in.keys.Rows(), in.keys.Width()
-	place := samplePlace(n, s.k)
-	if place > searchSpan/4 {
+	if len(s.sample) == 0 {
 		return
 	}
-	s.takeSample(in, n, d)
+	place := s.samplePlace
 	for at := 0; at < len(s.numbers); at += searchRows {
-		s.tile.score(searchSpan/PanelWidth, d, s.queries[at*d:], s.sample, s.bias)
+		s.tile.score(searchSpan/PanelWidth, in.width, s.queries[at*in.width:], s.sample, s.sampleBias, s.noShares())
 		for r := range min(searchRows, len(s.numbers)-at) {
-			s.bars[at+r], _ = nearTop(s.tile.row(r, searchSpan), place, place+place/8)
+			s.bars[at+r] = nearTop(s.tile.row(r, searchSpan), place, place+place/8, 0).low
 		}
 	}
 }
 
-// samplePlace returns which of the best scores of a sample of searchSpan keys of n
-// is most likely no better than the k-th of all: the expected place, and three times
+// samplePlace returns which of the best scores of a sample of searchSpan of n
+// entries is most likely no better than the k-th of all: the expected place, and three times
 // its standard deviation and a little more down.
 func samplePlace(n, k int) int {
 	if n < searchSpan*3/2 {
@@ -30,34 +28,58 @@ func samplePlace(n, k int) int {
 	return int(math.Ceil(expected + 3*math.Sqrt(expected) + 2))
 }
 
-// takeSample copies one key from each of searchSpan equal parts of the table, since
-// the best keys may well lie together, and its bias to s.bias.
-func (s *Search) takeSample(in *searchInput, n, d int) {
-	s.sample = resize(s.sample, searchSpan*d)
+// takeSample takes one entry from each of searchSpan equal parts of them, since the
+// best may well lie together, and copies its key.
+func (s *Search) takeSample(in *searchInput) {
+	n, d := in.keys.Rows(), in.keys.Width()
+	count := in.entries.count(n)
+	s.samplePlace = samplePlace(count, s.k)
+	s.sample = s.sample[:0]
+	if s.samplePlace > searchSpan/4 || in.width == 0 {
+		return
+	}
+	s.sample, s.sampleBias = resize(s.sample, searchSpan*in.width), resize(s.sampleBias, searchSpan)
 	s.keys = resize(s.keys, PanelWidth*d)
-	s.lendBias(nil, 0, searchSpan)
-	panel := -1
+	panel, u := -1, 0
 	var lent []float32
 	for i := range searchSpan {
-		u := sampleKey(i, n)
+		entry := sampleEntry(i, count)
+		u, s.sampleBias[i] = in.keyOf(entry, u)
 		if u/PanelWidth != panel {
 			panel = u / PanelWidth
 			lo := panel * PanelWidth
 			lent = in.keys.Lend(lo, min(n, lo+PanelWidth), s.keys)
 		}
-		to := s.sample[i/PanelWidth*PanelWidth*d+i%PanelWidth:]
+		to := s.sample[i/PanelWidth*PanelWidth*in.width+i%PanelWidth:]
 		for p := range d {
 			to[p*PanelWidth] = lent[p*PanelWidth+u%PanelWidth]
 		}
-		if in.bias != nil {
-			s.bias[i] = in.bias[u]
+		for p := range in.common.Width {
+			to[(d+p)*PanelWidth] = in.common.Rows[int(in.common.Classes[u/CommonKeys])*in.common.Width+p]
 		}
 	}
 }
 
-// sampleKey returns a key of the i-th of searchSpan equal parts of n keys, at
-// another place in each, lest the keys have a period.
-func sampleKey(i, n int) int {
+// keyOf returns the key of an entry, from key u on, and what the entry adds to the
+// product.
+func (in *searchInput) keyOf(entry, u int) (key int, bias float32) {
+	if in.entries.Starts == nil {
+		u = entry
+	} else {
+		for int(in.entries.Starts[u+1]) <= entry {
+			u++
+		}
+		bias = in.entries.Behind[entry]
+	}
+	if in.bias != nil {
+		bias += in.bias[u]
+	}
+	return u, bias
+}
+
+// sampleEntry returns one of the i-th of searchSpan equal parts of n entries, at
+// another place in each, lest they have a period.
+func sampleEntry(i, n int) int {
 	from, to := i*n/searchSpan, (i+1)*n/searchSpan
 	return from + int(uint32(i)*0x9e3779b1>>8)%(to-from)
 }

@@ -6,33 +6,62 @@ import (
 	"slices"
 )
 
-// shortlist is what passed the bar of one query, in no particular order. The memory
-// of its scores ends at a multiple of PanelWidth.
+// shortlist is what passed the bar of one query, in the order of the entries. The
+// memory of its scores ends at a multiple of PanelWidth.
 type shortlist struct {
 	scores []float32 // none is NaN
 	names  []int32
 }
 
-// keepBest moves the k best entries, k < len(l.scores), to the front and returns the
-// score of the worst of them.
+// keepBest moves the k best entries, k < len(l.scores), to the front, in the order in
+// which they are, and returns a score that they reach and no other exceeds.
 //
 // The bar is found by halving: counting how many of some hundreds reach a value is a
 // few vectors' work, without a branch that cannot be foreseen.
 func (s *Search) keepBest(l shortlist, k int) float32 {
-	bar, count := nearTop(l.scores, k, k)
-	if count != k {
-		return s.keepRanked(l, k)
-	}
+	t := nearTop(l.scores, k, k, closeCall)
 	kept := 0
 	whole := wholePanels(l.scores)
 	for from := 0; from < len(whole); from += searchSpan {
 		part := whole[from:min(from+searchSpan, len(whole))]
-		for _, place := range s.kept[:placesAtLeast(&s.kept, part, bar)] {
-			l.scores[kept], l.names[kept] = part[place], l.names[from+int(place)]
+		n := passing(part, s.within, part, 0, t.low)
+		copy(l.scores[kept:], part[:n])
+		for _, place := range s.within[:n] {
+			l.names[kept] = l.names[from+int(place)]
 			kept++
 		}
 	}
-	return bar
+	if kept > k {
+		return s.settle(shortlist{l.scores[:kept], l.names[:kept]}, t, k)
+	}
+	return t.low
+}
+
+// closeCall is among how many scores the last of the best are found one by one.
+const closeCall = 12
+
+// settle is keepBest where all reach t.low: of those that do not reach t.high, the
+// best by their ranks stay.
+func (s *Search) settle(l shortlist, t top, k int) float32 {
+	ranks := resize(s.ranks, len(l.scores))[:0]
+	for i, score := range l.scores {
+		if !(score >= t.high) { // past +Inf nothing is
+			ranks = append(ranks, Scored{l.names[i], score}.Rank())
+		}
+	}
+	s.ranks = ranks
+	stay := k - (len(l.scores) - len(ranks))
+	selectBest(ranks, stay)
+	worst := ranks[stay-1].Scored()
+	kept := 0
+	for i, score := range l.scores {
+		name := l.names[i]
+		l.scores[kept], l.names[kept] = score, name
+		if score > worst.Score || score == worst.Score && name <= worst.Item {
+			kept++
+		}
+	}
+	return worst.Score
 }
 
 // wholePanels returns x and NaN up to a multiple of PanelWidth in the free memory
@@ -46,85 +75,29 @@ func wholePanels(x []float32) []float32 {
 	return x
 }
 
-// keepRanked is keepBest where scores are equal around the bar.
-func (s *Search) keepRanked(l shortlist, k int) float32 {
-	ranks := s.rank(l)
-	selectBest(ranks, k)
-	for i, rank := range ranks[:k] {
-		e := rank.Scored()
-		l.scores[i], l.names[i] = e.Score, e.Item
-	}
-	return ranks[k-1].Scored().Score
+// top is where the best scores end: count of them reach low, fewer of them, above,
+// reach high.
+type top struct {
+	low, high    float32
+	count, above int
 }
 
-// sortList writes the best of the list to dst, best first, and returns how many.
-func (s *Search) sortList(dst []Scored, l shortlist) int {
-	k := min(len(dst), len(l.scores))
-	if k < len(l.scores) {
-		s.keepBest(l, k)
-		l = shortlist{l.scores[:k], l.names[:k]}
-	}
-	if s.sortFew(dst, l) {
-		return k
-	}
-	ranks := s.rank(l)
-	slices.Sort(ranks)
-	for i, rank := range ranks {
-		dst[k-1-i] = rank.Scored()
-	}
-	return k
-}
-
-// sortMost is how many scores are sorted by counting.
-const sortMost = 256
-
-// sortFew sorts by counting for each score how many are above it, which again needs
-// no branch. It declines where scores are equal, or too many.
-func (s *Search) sortFew(dst []Scored, l shortlist) bool {
-	n := len(l.scores)
-	if n > sortMost {
-		return false
-	}
-	copy(s.few[:], l.scores)
-	countAbove(&s.above, &s.few, n)
-	total := 0
-	for i, score := range l.scores {
-		place := s.above[i]
-		dst[place] = Scored{l.names[i], score}
-		total += int(place)
-	}
-	return total == n*(n-1)/2
-}
-
-func countAboveGeneric(above *[sortMost]int32, x *[sortMost]float32, n int) {
-	for i, v := range x[:n] {
-		above[i] = 0
-		for _, other := range x[:n] {
-			if other > v {
-				above[i]++
-			}
-		}
-	}
-}
-
-// nearTop returns a value that at least place of the scores reach, and how many do:
-// no more than most if there is such a value. If fewer than place scores are
-// numbers, it is -Inf.
-func nearTop(scores []float32, place, most int) (float32, int) {
+// nearTop narrows down where the best scores end: at least place reach low, fewer
+// high. It ends when no more than most reach low, no more than between lie between,
+// or no number does. If fewer than place scores are numbers, low is -Inf.
+func nearTop(scores []float32, place, most, between int) top {
 	low, high := bracketTop(scores, place)
-	for high-low > 1 {
+	t := top{count: countAtLeast(scores, floatOf(low))}
+	for high-low > 1 && t.count > most && t.count-t.above > between {
 		middle := low + (high-low)/2
-		bar := floatOf(middle)
-		switch count := countAtLeast(scores, bar); {
-		case count < place:
-			high = middle
-		case count > most:
-			low = middle
-		default:
-			return bar, count
+		if count := countAtLeast(scores, floatOf(middle)); count < place {
+			high, t.above = middle, count
+		} else {
+			low, t.count = middle, count
 		}
 	}
-	return floatOf(low), countAtLeast(scores, floatOf(low))
+	t.low, t.high = floatOf(low), floatOf(high)
+	return t
 }
 
 // bracketTop returns two values, as orders, of which at least place scores reach the

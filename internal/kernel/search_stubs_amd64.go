@@ -7,20 +7,34 @@ package kernel
 // scoreTileAVX2:
 //
 //	for r < 6, u < 32*panels:
-//		scores[r*528+u] = Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
+//		scores[r*528+u] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
 //	panels and d are at least 1.
 //
 //go:noescape
-func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, scores *float32)
+func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, shares *float32, classes *int32, scores *float32)
 
-// placesAtLeastAVX2:
+// passingAVX2:
 //
-//	count = 0; for i < n: if x[i] >= bar { places[count] = i; count++ }
+//	count = 0; for i < n: if v = x[i]+add; v >= bar { values[count], numbers[count] = v, i; count++ }
 //	return count
-//	n is a positive multiple of 32; there is room for 8 places more than are found.
+//	n is a positive multiple of 8; there is room for 8 more than pass. values may be x.
 //
 //go:noescape
-func placesAtLeastAVX2(n int, x *float32, bar float32, places *uint16) int
+func passingAVX2(n int, x *float32, add float32, bar float32, values *float32, numbers *int32) int
+
+// passingEntriesAVX2:
+//
+//	count = 0
+//	for done < n:
+//		score, from, to := scores[done], starts[keys[done]], starts[keys[done]+1]
+//		if count+to-from > room { break }
+//		for from <= e < to: if v = score+behind[e]; v >= bar { values[count], named[count] = v, names[e]; count++ }
+//		done++
+//	return done, count
+//	Each key has an entry. Behind and names, values and named have 8 more than are counted.
+//
+//go:noescape
+func passingEntriesAVX2(n int, scores *float32, keys *int32, starts *int32, behind *float32, names *int32, bar float32, values *float32, named *int32, room int) (done int, count int)
 
 // countAtLeastAVX2:
 //
@@ -29,14 +43,6 @@ func placesAtLeastAVX2(n int, x *float32, bar float32, places *uint16) int
 //
 //go:noescape
 func countAtLeastAVX2(n int, x *float32, bar float32) int
-
-// countAboveAVX2:
-//
-//	for i < n: above[i] = 0; for j < n: if x[j] > x[i] { above[i]++ }
-//	n is at least 1; there is room for a multiple of 32 values.
-//
-//go:noescape
-func countAboveAVX2(n int, above *int32, x *float32)
 
 // gatherSumAVX2:
 //

@@ -25,7 +25,7 @@ func tileScores(panels *Panels, q, bias []float32) []float32 {
 	for lo := 0; lo < n; lo += PanelWidth {
 		lent := make([]float32, PanelWidth)
 		copy(lent, bias[lo:])
-		tile.score(1, d, queries, panels.Lend(lo, min(n, lo+PanelWidth), nil), lent)
+		tile.score(1, d, queries, panels.Lend(lo, min(n, lo+PanelWidth), nil), lent, new(Search).noShares())
 		scores = append(scores, tile.row(0, min(PanelWidth, n-lo))...)
 	}
 	return scores
@@ -45,12 +45,24 @@ func bestNamed(scores []float32, names []int32, k int) []Scored {
 	return all[:min(k, len(all))]
 }
 
+// oneEach are entries of one a key.
+func oneEach(names []int32) Entries {
+	if names == nil {
+		return Entries{}
+	}
+	e := Entries{Starts: make([]int32, len(names)+1), Behind: make([]float32, len(names), len(names)+EntryRoom), Names: slices.Grow(slices.Clone(names), EntryRoom)}
+	for u := range e.Starts {
+		e.Starts[u] = int32(u)
+	}
+	return e
+}
+
 // checkSearch compares a search with sorting, and its scores with float64.
 func checkSearch(t *testing.T, s *Search, c searchCase, x, table, bias []float32, names []int32) {
 	t.Helper()
 	var panels Panels
 	panels.Pack(table, c.d, c.n, c.d)
-	s.Run(c.m, x, c.d, &panels, bias, names, c.k)
+	s.Run(c.m, x, c.d, &panels, Common{}, bias, oneEach(names), c.k)
 	if bias == nil {
 		bias = make([]float32, c.n)
 	}
@@ -172,7 +184,7 @@ func TestSearchAllocatesNothing(t *testing.T) {
 		var panels Panels
 		panels.Pack(randoms(n*d), d, n, d)
 		var s Search
-		if allocs := testing.AllocsPerRun(10, func() { s.Run(m, x, d, &panels, bias, nil, k) }); allocs >= 1 {
+		if allocs := testing.AllocsPerRun(10, func() { s.Run(m, x, d, &panels, Common{}, bias, Entries{}, k) }); allocs >= 1 {
 			t.Errorf("%g allocations a run", allocs)
 		}
 	})
@@ -189,11 +201,74 @@ func BenchmarkSearch(b *testing.B) {
 				panels.Pack(randoms(n*d), d, n, d)
 				var s Search
 				for b.Loop() {
-					s.Run(m, x, d, &panels, bias, nil, k)
+					s.Run(m, x, d, &panels, Common{}, bias, Entries{}, k)
 				}
 				flops := 2 * float64(m) * float64(n) * float64(d) * float64(b.N)
 				b.ReportMetric(flops/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})
 		}
 	}
+}
+
+// wholes draws values whose products and sums are exact.
+func wholes(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.IntN(7) - 3)
+	}
+	return x
+}
+
+// TestSearchCommon: keys that lend values to a class find what keys of their own find,
+// and entries what as many keys find.
+func TestSearchCommon(t *testing.T) {
+	onEachPath(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 8))
+		var s Search
+		for _, c := range []struct{ m, n, own, width, classes, each, k int }{
+			{1, 1, 1, 1, 1, 1, 1}, {5, 40, 0, 3, 2, 1, 10}, {7, 500, 4, 4, 3, 3, 20}, {50, 3000, 8, 5, 40, 2, 100}, {13, 900, 3, 2, 7, 700, 50},
+		} {
+			d := c.own + c.width
+			x, own, rows, bias := wholes(rng, c.m*d), wholes(rng, c.n*c.own), wholes(rng, c.classes*c.width), wholes(rng, c.n)
+			common := Common{Width: c.width, Rows: rows, Classes: make([]int32, (c.n+PanelWidth-1)/PanelWidth*(PanelWidth/CommonKeys))}
+			for i := range common.Classes {
+				common.Classes[i] = int32(rng.IntN(c.classes))
+			}
+			var entries Entries
+			var table, flat []float32 // of all entries, as keys of their own
+			for u := range c.n {
+				entries.Starts = append(entries.Starts, int32(len(flat)))
+				for e := range rng.IntN(c.each) + 1 {
+					behind := -float32(min(e, rng.IntN(3)))
+					table = append(append(table, own[u*c.own:][:c.own]...), rows[int(common.Classes[u/CommonKeys])*c.width:][:c.width]...)
+					flat, entries.Behind = append(flat, bias[u]+behind), append(entries.Behind, behind)
+				}
+			}
+			entries.Starts = append(entries.Starts, int32(len(flat)))
+			for _, name := range rng.Perm(len(flat)) {
+				entries.Names = append(entries.Names, int32(name))
+			}
+			entries.Behind, entries.Names = slices.Grow(entries.Behind, EntryRoom), slices.Grow(entries.Names, EntryRoom)
+			var keys, all Panels
+			keys.Pack(own, c.own, c.n, c.own)
+			all.Pack(table, d, len(flat), d)
+			s.Run(c.m, x, d, &keys, common, bias, entries, c.k)
+			for i := range c.m {
+				want := bestNamed(tileScores(&all, x[i*d:][:d], flat), entries.Names, c.k)
+				if got := s.Best(i); !slices.Equal(got, want) {
+					t.Fatalf("%+v, query %d: %v, want %v", c, i, got, want)
+				}
+				// In the order of the entries.
+				scores, names := s.Found(i)
+				last := -1
+				for j, name := range names {
+					place := slices.Index(entries.Names, name)
+					if place <= last || !slices.Contains(want, Scored{name, scores[j]}) {
+						t.Fatalf("%+v, query %d: entry %d comes after %d", c, i, place, last)
+					}
+					last = place
+				}
+			}
+		}
+	})
 }

@@ -10,10 +10,11 @@ import (
 
 func search() {
 	maskData()
+	lanes := laneData()
 	scoreTile()
-	placesAtLeast()
+	passing(lanes)
+	passingEntries(lanes)
 	countAtLeast()
-	countAbove()
 	gatherSum()
 }
 
@@ -28,13 +29,13 @@ const (
 // gemmTile does. Unrolling the lines of a panel gains nothing.
 func scoreTile() {
 	s := avx2
-	routine(s, "scoreTile", "(panels, d int, queries, keys, bias, scores *float32)",
+	routine(s, "scoreTile", "(panels, d int, queries, keys, bias, shares *float32, classes *int32, scores *float32)",
 		"for r < 6, u < 32*panels:",
-		"\tscores[r*528+u] = Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
+		"\tscores[r*528+u] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
 		"panels and d are at least 1.")
 	panels, d := Load(Param("panels"), GP64()), Load(Param("d"), GP64())
-	ptrs := pointers("queries", "keys", "bias", "scores")
-	queries, keys, bias, scores := ptrs[0], ptrs[1], ptrs[2], ptrs[3]
+	ptrs := pointers("queries", "keys", "bias", "shares", "classes", "scores")
+	queries, keys, bias, shares, classes, scores := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4], ptrs[5]
 	size, q, left := GP64(), GP64(), GP64()
 	MOVQ(d, size)
 	SHLQ(Imm(7), size)
@@ -44,8 +45,12 @@ func scoreTile() {
 	Label("panel")
 	for half := range 2 {
 		at := half * panelBytes / 2
-		for i := range 2 * searchRows {
-			s.zero(s.at(i))
+		for v := range line {
+			MOVLQSX(Mem{Base: classes, Disp: 4 * (2*half + v)}, q)
+			IMUL3Q(Imm(4*searchRows), q, q)
+			for r := range searchRows {
+				VBROADCASTSS(Mem{Base: shares, Index: q, Scale: 1, Disp: 4 * r}, acc(r, v))
+			}
 		}
 		MOVQ(queries, q)
 		MOVQ(d, left)
@@ -76,6 +81,7 @@ func scoreTile() {
 		}
 	}
 	SUBQ(I32(-panelBytes), bias)
+	ADDQ(Imm(16), classes)
 	SUBQ(I32(-panelBytes), scores)
 	DECQ(panels)
 	JNZ(LabelRef("panel"))
@@ -102,53 +108,101 @@ func laneData() Mem {
 	return at
 }
 
-// placesAtLeast writes eight places for eight values, wanted or not, and steps on by
-// the number of the wanted: there is no branch that cannot be foreseen.
-func placesAtLeast() {
+// passing writes eight values and eight numbers, wanted or not, and steps on by how
+// many are wanted: there is no branch that cannot be foreseen.
+func passing(lanes Mem) {
 	s := avx2
-	lanes := laneData()
-	routine(s, "placesAtLeast", "(n int, x *float32, bar float32, places *uint16) int",
-		"count = 0; for i < n: if x[i] >= bar { places[count] = i; count++ }", "return count",
-		"n is a positive multiple of 32; there is room for 8 places more than are found.")
-	n, ptrs := Load(Param("n"), GP64()), pointers("x", "places")
-	x, places := ptrs[0], ptrs[1]
-	bar := s.broadcast("bar")
-	table, start := GP64(), GP64()
+	routine(s, "passing", "(n int, x *float32, add, bar float32, values *float32, numbers *int32) int",
+		"count = 0; for i < n: if v = x[i]+add; v >= bar { values[count], numbers[count] = v, i; count++ }", "return count",
+		"n is a positive multiple of 8; there is room for 8 more than pass. values may be x.")
+	n, ptrs := Load(Param("n"), GP64()), pointers("x", "values", "numbers")
+	x, values, numbers := ptrs[0], ptrs[1], ptrs[2]
+	add, bar := s.broadcast("add"), s.broadcast("bar")
+	table, total := GP64(), GP64()
 	LEAQ(lanes, table)
-	MOVQ(places, start)
-	ones, step := XMM(), XMM()
-	VPCMPEQW(ones, ones, ones)
-	VPSRLW(Imm(15), ones, ones)
-	VPSLLW(Imm(5), ones, step)
-	VPSLLW(Imm(3), ones, ones) // eights now
-	var bases [4]reg.VecVirtual
-	for v := range bases {
-		bases[v] = XMM()
-		if v == 0 {
-			VPXOR(bases[v], bases[v], bases[v])
-		} else {
-			VPADDW(ones, bases[v-1], bases[v])
-		}
-	}
-	Label("panel")
-	for v, base := range bases {
-		hit, count, compared, list := GP64(), GP64(), s.vec(), XMM()
-		VMOVUPS(Mem{Base: x, Disp: v * s.bytes()}, compared)
-		VCMPPS(Imm(greaterOrEqual), bar, compared, compared)
-		VMOVMSKPS(compared, hit.As32())
-		POPCNTL(hit.As32(), count.As32())
-		VPMOVZXBW(Mem{Base: table, Index: hit, Scale: 8}, list)
-		VPADDW(base, list, list)
-		VMOVDQU(list, Mem{Base: places})
-		LEAQ(Mem{Base: places, Index: count, Scale: 2}, places)
-		VPADDW(step, base, base)
-	}
-	SUBQ(I32(-panelBytes), x)
-	SUBQ(Imm(32), n)
-	JNZ(LabelRef("panel"))
-	SUBQ(start, places)
-	SHRQ(Imm(1), places)
-	Store(places, ReturnIndex(0))
+	XORQ(total, total)
+	base, eight := YMM(), YMM()
+	VPXOR(base, base, base)
+	VPCMPEQD(eight, eight, eight)
+	VPSRLD(Imm(31), eight, eight)
+	VPSLLD(Imm(3), eight, eight)
+	Label("eight")
+	v, compared, list := YMM(), YMM(), YMM()
+	hit, count := GP64(), GP64()
+	VADDPS(Mem{Base: x}, add, v)
+	VCMPPS(Imm(greaterOrEqual), bar, v, compared)
+	VMOVMSKPS(compared, hit.As32())
+	POPCNTL(hit.As32(), count.As32())
+	VPMOVZXBD(Mem{Base: table, Index: hit, Scale: 8}, list)
+	VPERMPS(v, list, v)
+	VPADDD(base, list, list)
+	VMOVUPS(v, Mem{Base: values, Index: total, Scale: 4})
+	VMOVDQU(list, Mem{Base: numbers, Index: total, Scale: 4})
+	ADDQ(count, total)
+	VPADDD(eight, base, base)
+	ADDQ(Imm(32), x)
+	SUBQ(Imm(8), n)
+	JNZ(LabelRef("eight"))
+	Store(total, ReturnIndex(0))
+	done()
+}
+
+// passingEntries is passing over the entries of one key after the other, eight at a
+// time, of which those past the last do not count.
+func passingEntries(lanes Mem) {
+	s := avx2
+	routine(s, "passingEntries", "(n int, scores *float32, keys, starts *int32, behind *float32, names *int32, bar float32, values *float32, named *int32, room int) (done, count int)",
+		"count = 0",
+		"for done < n:",
+		"\tscore, from, to := scores[done], starts[keys[done]], starts[keys[done]+1]",
+		"\tif count+to-from > room { break }",
+		"\tfor from <= e < to: if v = score+behind[e]; v >= bar { values[count], named[count] = v, names[e]; count++ }",
+		"\tdone++",
+		"return done, count",
+		"Each key has an entry. Behind and names, values and named have 8 more than are counted.")
+	ptrs := pointers("scores", "keys", "starts", "behind", "names", "values", "named")
+	scores, keys, starts, behind, names, values, named := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4], ptrs[5], ptrs[6]
+	table, bar := GP64(), s.broadcast("bar")
+	LEAQ(lanes, table)
+	key, count := GP64(), GP64()
+	XORQ(key, key)
+	XORQ(count, count)
+	Label("key")
+	score, from, left, few := YMM(), GP64(), GP64(), GP64()
+	MOVLQSX(Mem{Base: keys, Index: key, Scale: 4}, left)
+	VBROADCASTSS(Mem{Base: scores, Index: key, Scale: 4}, score)
+	MOVLQSX(Mem{Base: starts, Index: left, Scale: 4}, from)
+	MOVLQSX(Mem{Base: starts, Index: left, Scale: 4, Disp: 4}, left)
+	SUBQ(from, left)
+	LEAQ(Mem{Base: count, Index: left, Scale: 1}, few)
+	CMPQ(few, NewParamAddr("room", 72))
+	JGT(LabelRef("over"))
+	Label("eight")
+	v, compared, list, kept := YMM(), YMM(), YMM(), YMM()
+	hit := GP64()
+	VADDPS(Mem{Base: behind, Index: from, Scale: 4}, score, v)
+	VCMPPS(Imm(greaterOrEqual), bar, v, compared)
+	VMOVMSKPS(compared, hit.As32())
+	MOVL(U32(8), few.As32())
+	CMPQ(left, few)
+	CMOVQLT(left, few)
+	BZHIQ(few, hit, hit)
+	VPMOVZXBD(Mem{Base: table, Index: hit, Scale: 8}, list)
+	POPCNTL(hit.As32(), hit.As32())
+	VPERMPS(v, list, v)
+	VPERMD(Mem{Base: names, Index: from, Scale: 4}, list, kept)
+	VMOVUPS(v, Mem{Base: values, Index: count, Scale: 4})
+	VMOVDQU(kept, Mem{Base: named, Index: count, Scale: 4})
+	ADDQ(hit, count)
+	ADDQ(Imm(8), from)
+	SUBQ(Imm(8), left)
+	JGT(LabelRef("eight"))
+	INCQ(key)
+	CMPQ(key, NewParamAddr("n", 0))
+	JLT(LabelRef("key"))
+	Label("over")
+	Store(key, ReturnIndex(0))
+	Store(count, ReturnIndex(1))
 	done()
 }
 
@@ -170,50 +224,9 @@ func countAtLeast() {
 	done()
 }
 
-// countAbove compares each value with 32 others at a time.
-func countAbove() {
-	s := avx2
-	routine(s, "countAbove", "(n int, above *int32, x *float32)",
-		"for i < n: above[i] = 0; for j < n: if x[j] > x[i] { above[i]++ }",
-		"n is at least 1; there is room for a multiple of 32 values.")
-	n, ptrs := Load(Param("n"), GP64()), pointers("above", "x")
-	above, x := ptrs[0], ptrs[1]
-	from, at, left, rest := GP64(), GP64(), GP64(), GP64()
-	MOVQ(x, from)
-	MOVQ(n, rest)
-	Label("block")
-	var values, counts [4]reg.Register
-	for v := range values {
-		values[v], counts[v] = s.vec(), s.vec()
-		VMOVUPS(Mem{Base: from, Disp: v * s.bytes()}, values[v])
-		s.zero(counts[v])
-	}
-	MOVQ(x, at)
-	MOVQ(n, left)
-	other := s.vec()
-	Label("other")
-	VBROADCASTSS(Mem{Base: at}, other)
-	for v := range values {
-		const greater = 0x1e
-		higher := s.vec()
-		VCMPPS(Imm(greater), values[v], other, higher)
-		VPSUBD(higher, counts[v], counts[v])
-	}
-	ADDQ(Imm(4), at)
-	DECQ(left)
-	JNZ(LabelRef("other"))
-	for v := range counts {
-		VMOVDQU(counts[v], Mem{Base: above, Disp: v * s.bytes()})
-	}
-	SUBQ(I32(-128), from)
-	SUBQ(I32(-128), above)
-	SUBQ(Imm(32), rest)
-	JGT(LabelRef("block"))
-	done()
-}
-
 // gatherSum adds up weighted rows of a table, sixteen columns at a time, which stay
-// in registers while it goes through the rows.
+// in registers while it goes through the rows, two by two: a sum of its own for every
+// other row halves the waiting for the last addition.
 func gatherSum() {
 	s := avx2
 	routine(s, "gatherSum", "(rows, cols int, dst, table *float32, idx *int32, weights *float32)",
@@ -225,34 +238,49 @@ func gatherSum() {
 	MOVQ(cols, stride)
 	SHLQ(Imm(2), stride)
 	MOVQ(cols, left)
-	down := func(label string, add func(row reg.Register, weight reg.Register)) {
-		from, at, n, row, weight := GP64(), GP64(), GP64(), GP64(), s.vec()
-		MOVQ(idx, from)
-		MOVQ(weights, at)
-		MOVQ(rows, n)
-		Label(label)
-		MOVLQSX(Mem{Base: from}, row)
+	at, row, weight := GP64(), GP64(), s.vec()
+	load := func(next int) {
+		MOVLQSX(Mem{Base: idx, Index: at, Scale: 4, Disp: 4 * next}, row)
 		IMULQ(stride, row)
-		ADDQ(table, row)
-		VBROADCASTSS(Mem{Base: at}, weight)
-		add(row, weight)
-		ADDQ(Imm(4), from)
-		ADDQ(Imm(4), at)
-		DECQ(n)
-		JNZ(LabelRef(label))
+		VBROADCASTSS(Mem{Base: weights, Index: at, Scale: 4, Disp: 4 * next}, weight)
+	}
+	var sums [4]reg.VecVirtual
+	for i := range sums {
+		sums[i] = s.vec()
+	}
+	add := func(to []reg.VecVirtual) {
+		for v, sum := range to {
+			VFMADD231PS(Mem{Base: table, Index: row, Scale: 1, Disp: v * s.bytes()}, weight, sum)
+		}
 	}
 	Label("strip")
 	SUBQ(Imm(16), left)
 	JLT(LabelRef("narrow"))
-	low, high := s.vec(), s.vec()
-	VMOVUPS(Mem{Base: dst}, low)
-	VMOVUPS(Mem{Base: dst, Disp: s.bytes()}, high)
-	down("wide", func(row, weight reg.Register) {
-		VFMADD231PS(Mem{Base: row}, weight, low)
-		VFMADD231PS(Mem{Base: row, Disp: s.bytes()}, weight, high)
-	})
-	VMOVUPS(low, Mem{Base: dst})
-	VMOVUPS(high, Mem{Base: dst, Disp: s.bytes()})
+	for v := range 2 {
+		VMOVUPS(Mem{Base: dst, Disp: v * s.bytes()}, sums[v])
+		s.zero(sums[2+v])
+	}
+	XORQ(at, at)
+	SUBQ(Imm(1), rows) // until the strip ends, the last row
+	JZ(LabelRef("odd"))
+	Label("pair")
+	for next := range 2 {
+		load(next)
+		add(sums[2*next : 2*next+2])
+	}
+	ADDQ(Imm(2), at)
+	CMPQ(at, rows)
+	JLT(LabelRef("pair"))
+	JGT(LabelRef("even"))
+	Label("odd")
+	load(0)
+	add(sums[:2])
+	Label("even")
+	ADDQ(Imm(1), rows)
+	for v := range 2 {
+		VADDPS(sums[2+v], sums[v], sums[v])
+		VMOVUPS(sums[v], Mem{Base: dst, Disp: v * s.bytes()})
+	}
 	ADDQ(Imm(64), dst)
 	ADDQ(Imm(64), table)
 	JMP(LabelRef("strip"))
@@ -262,9 +290,13 @@ func gatherSum() {
 	one := XMM()
 	Label("column")
 	VMOVSS(Mem{Base: dst}, one)
-	down("single", func(row, weight reg.Register) {
-		VFMADD231SS(Mem{Base: row}, weight.(reg.VecVirtual).AsX(), one)
-	})
+	XORQ(at, at)
+	Label("single")
+	load(0)
+	VFMADD231SS(Mem{Base: table, Index: row, Scale: 1}, weight.AsX(), one)
+	INCQ(at)
+	CMPQ(at, rows)
+	JLT(LabelRef("single"))
 	VMOVSS(one, Mem{Base: dst})
 	ADDQ(Imm(4), dst)
 	ADDQ(Imm(4), table)

@@ -54,14 +54,19 @@ func BenchmarkScoreState(b *testing.B) {
 		for _, n := range []int{1000, 10_000, 100_000} {
 			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
 				c := catalogue(kind)
-				c.Items, c.Select = 100_000, 100
+				c.Items, c.Categories, c.Select, c.Length = 100_000, 100, 100, 1000
 				m := make30(b, c, 1)
 				st := m.NewState()
-				st.Append(longHistory(n, c.Items, 3))
+				order := rand.New(rand.NewPCG(4, 2)).Perm(c.Items) // popular items lie anywhere
+				h := longHistory(n, c.Items, 3)
+				for i, item := range h.Items {
+					h.Items[i] = int32(order[max(item, 0)])
+				}
+				st.Append(h)
 				s := m.NewScorer()
 				candidates, dst := make([]int32, 500), make([]float32, 500)
 				for i := range candidates {
-					candidates[i] = int32(i * 7)
+					candidates[i] = int32(order[i*7])
 				}
 				b.ReportAllocs()
 				for b.Loop() {

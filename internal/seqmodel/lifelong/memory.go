@@ -32,12 +32,14 @@ type searchMemory struct {
 	model  *Model
 	attend *tables
 	k      int
+	rows   []float32 // [slot][width], the represented items, side by side: in a large catalogue each may be on a page of its own
+	codes  []int32   // by slot: the category; empty without categories
 	plain  *attention.History
 	coded  *attention.CodedHistory // instead, for eta
 }
 
 func (m *dare) newMemory(model *Model) memory {
-	return &searchMemory{model: model, attend: m.attend, k: m.k, plain: attention.NewHistory(m.attend.identity, attention.F32)}
+	return newSearchMemory(model, m.attend, m.k)
 }
 
 // newMemory has none to give where a projection mixes item and time, or where
@@ -46,7 +48,23 @@ func (m *twin) newMemory(model *Model) memory {
 	if m.wq != nil || model.config.Model == "twin-v2" {
 		return nil
 	}
-	return &searchMemory{model: model, attend: m.tables, k: m.k, plain: attention.NewHistory(m.tables.identity, attention.F32)}
+	return newSearchMemory(model, m.tables, m.k)
+}
+
+// sharedCategories is up to how many categories a search goes by: of each, some room
+// for keys is wasted.
+const sharedCategories = 128
+
+// newSearchMemory searches by exact scores.
+func newSearchMemory(model *Model, attend *tables, k int) *searchMemory {
+	m := &searchMemory{model: model, attend: attend, k: k}
+	if c := attend.category; c != nil && c.Val.Rows <= sharedCategories {
+		classOf := func(item int32) int32 { return model.categories[item] }
+		m.plain = attention.NewClassedHistory(attend.item.Val.Cols, attention.F32, c.Val.V, c.Val.Cols, classOf)
+	} else {
+		m.plain = attention.NewHistory(attend.identity, attention.F32)
+	}
+	return m
 }
 
 func (m *eta) newMemory(model *Model) memory {
@@ -59,18 +77,53 @@ func (m *eta) newMemory(model *Model) memory {
 
 func (m *searchMemory) append(h History) {
 	key := func(dst []float32, item int32) { m.attend.identityOf(dst, item, m.model.categories) }
-	if m.coded != nil {
+	switch {
+	case m.coded != nil:
 		m.coded.Append(h.Items, key)
+	case m.plain.Classed():
+		m.plain.Append(h.Items, func(dst []float32, item int32) { copy(dst, row(m.attend.item, item)) })
+	default:
+		m.plain.Append(h.Items, key)
+	}
+	slots := m.history().Slots()
+	slots = slots[len(slots)-len(h.Items):]
+	for i, item := range h.Items {
+		if item >= 0 {
+			m.note(int(slots[i]), item)
+		}
+	}
+}
+
+// note keeps what is represented of the item of a slot.
+func (m *searchMemory) note(slot int, item int32) {
+	from := row(m.model.represent.item, item)
+	if missing := (slot+1)*len(from) - len(m.rows); missing > 0 {
+		m.rows = append(m.rows, make([]float32, missing)...)
+	}
+	copy(m.rows[slot*len(from):], from)
+	if m.model.categories == nil {
 		return
 	}
-	m.plain.Append(h.Items, key)
+	if missing := slot + 1 - len(m.codes); missing > 0 {
+		m.codes = append(m.codes, make([]int32, missing)...)
+	}
+	m.codes[slot] = m.model.categories[item]
+}
+
+// history is the one of both kinds that there is.
+func (m *searchMemory) history() *attention.History {
+	if m.coded != nil {
+		return m.coded.History
+	}
+	return m.plain
 }
 
 func (m *searchMemory) bytes() int {
+	n := 4 * (cap(m.rows) + cap(m.codes))
 	if m.coded != nil {
-		return m.coded.Bytes()
+		return n + m.coded.Bytes()
 	}
-	return m.plain.Bytes()
+	return n + m.plain.Bytes()
 }
 
 // identityOf writes the part of a vector that an item alone decides.
@@ -91,8 +144,8 @@ type recall struct {
 	placeRow []int32   // its row of the position tables
 	gaps     []float32 // of each gap row
 	kinds    []float32 // of each kind code
-	weights  []float32 // of the hits of one candidate
-	rows     []int32   // of one table, for the hits of one candidate
+	weights  []float32 // of what was found for one candidate
+	rows     []int32   // of one table, for what was found for one candidate
 }
 
 // search runs the search of all candidates.
@@ -148,69 +201,69 @@ func (m *searchMemory) aggregate(dst []float32, s *Scorer, st *State, candidates
 	width := m.model.represent.width()
 	clear(dst)
 	for i := range candidates {
-		hits := s.recall.searcher.Hits(i)
-		s.sum(dst[i*width:][:width], hits, s.soften(hits), st, at)
+		scores, ages := s.recall.searcher.Found(i)
+		m.sum(s, dst[i*width:][:width], ages, s.soften(scores), st, at)
 	}
 }
 
-// sum adds the weighted representations of hits to u, table by table: what
-// tables.vectors lays side by side is never laid out.
-func (s *Scorer) sum(u []float32, hits []attention.Hit, weights []float32, st *State, at int64) {
+// sum adds the weighted representations of events, told by their ages, to u, table
+// by table: what tables.vectors lays side by side is never laid out.
+func (m *searchMemory) sum(s *Scorer, u []float32, ages []int32, weights []float32, st *State, at int64) {
 	t, r, h := s.model.represent, &s.recall, &st.history
-	if len(hits) == 0 {
+	if len(ages) == 0 {
 		return
 	}
-	r.rows = resize(r.rows, len(hits))
-	add := func(p *tensor.Param) {
-		kernel.GatherSum(u[:p.Val.Cols], p.Val.V, r.rows, weights)
-		u = u[p.Val.Cols:]
+	r.rows = resize(r.rows, len(ages))
+	rows := r.rows
+	gather := func(table []float32, width int) {
+		kernel.GatherSum(u[:width], table, rows, weights)
+		u = u[width:]
 	}
-	for j := range hits {
-		r.rows[j] = h.Items[hits[j].Event]
+	add := func(p *tensor.Param) { gather(p.Val.V, p.Val.Cols) }
+	last, slots := int32(h.Len()-1), m.history().Slots()
+	for j, age := range ages {
+		rows[j] = slots[last-age]
 	}
-	add(t.item)
+	gather(m.rows, t.item.Val.Cols)
 	if t.category != nil {
-		for j, item := range r.rows {
-			r.rows[j] = s.model.categories[item]
+		for j, slot := range rows {
+			rows[j] = m.codes[slot]
 		}
 		add(t.category)
 	}
 	if t.kind != nil {
-		for j := range hits {
-			r.rows[j] = kindOf(*h, int(hits[j].Event))
+		for j, age := range ages {
+			rows[j] = kindOf(*h, int(last-age))
 		}
 		add(t.kind)
 	}
 	if t.position != nil {
-		for j := range hits {
-			r.rows[j] = r.placeRow[h.Len()-int(hits[j].Event)]
+		for j, age := range ages {
+			rows[j] = r.placeRow[age+1]
 		}
 		add(t.position)
 	}
 	if t.gap != nil {
-		for j := range hits {
-			r.rows[j] = gapOf(*h, int(hits[j].Event), at)
+		for j, age := range ages {
+			rows[j] = gapOf(*h, int(last-age), at)
 		}
 		add(t.gap)
 	}
 }
 
-// soften is softmax over the scores of hits.
-func (s *Scorer) soften(hits []attention.Hit) []float32 {
+// soften is softmax over scores.
+func (s *Scorer) soften(scores []float32) []float32 {
 	r := &s.recall
-	r.weights = resize(r.weights, len(hits))
-	for j, hit := range hits {
-		r.weights[j] = hit.Score
-	}
+	r.weights = append(r.weights[:0], scores...)
 	kernel.Softmax(r.weights, 1)
 	return r.weights
 }
 
 func (m *searchMemory) explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool) {
 	m.search(s, st, []int32{candidate}, at)
-	hits := s.recall.searcher.Hits(0)
-	for j, w := range s.soften(hits) {
-		list = append(list, Moment{int(hits[j].Event), w})
+	scores, ages := s.recall.searcher.Found(0)
+	for j, w := range s.soften(scores) {
+		list = append(list, Moment{st.Len() - 1 - int(ages[j]), w})
 	}
 	return list, true
 }

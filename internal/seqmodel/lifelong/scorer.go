@@ -17,8 +17,9 @@ type Scorer struct {
 	tape   *tensor.Tape
 	in     input
 	groups clusterer
-	events []int32 // the event of each packed behaviour, for Explain
-	recall recall  // for states that remember
+	events []int32   // the event of each packed behaviour, for Explain
+	recall recall    // for states that remember
+	sums   []float32 // what they aggregate, [candidates][width]
 }
 
 // NewScorer makes a scorer with scratch memory of its own.

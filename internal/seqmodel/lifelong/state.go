@@ -59,11 +59,26 @@ func (s *Scorer) ScoreState(dst []float32, st *State, candidates []int32, at int
 	if len(candidates) == 0 {
 		return
 	}
+	width := s.model.represent.width()
+	s.sums = resize(s.sums, len(candidates)*width)
+	st.memory.aggregate(s.sums, s, st, candidates, at)
+	for lo := 0; lo < len(candidates); lo += headRows {
+		hi := min(lo+headRows, len(candidates))
+		s.judge(dst[lo:hi], s.sums[lo*width:hi*width], candidates[lo:hi])
+	}
+}
+
+// headRows is how many candidates go through the head at once: the hidden layers of
+// so many stay in the second cache.
+const headRows = 48
+
+// judge runs the head on what a memory aggregated for candidates.
+func (s *Scorer) judge(dst, sums []float32, candidates []int32) {
 	s.in.reset()
 	s.in.addCandidates(s.model.categories, candidates)
 	s.tape.Reset(0)
 	u := s.tape.NewVar(len(candidates), s.model.represent.width())
-	st.memory.aggregate(u.V, s, st, candidates, at)
+	copy(u.V, sums)
 	target := s.model.represent.vectors(s.tape, &s.in.candidates)
 	hidden := s.model.main.forward(s.tape, &s.in, s.model.features(s.tape, target, u), s.model.config.Epsilon)
 	s.model.main.logits(s.tape, dst, hidden)
