@@ -21,7 +21,7 @@ import (
 )
 
 // packedAs is one batch of n records of zeros, as a producer makes it.
-func packedAs(t *testing.T, version int8, codec kafka.Compression, first int64, n, size int) []byte {
+func packedAs(t testing.TB, version int8, codec kafka.Compression, first int64, n, size int) []byte {
 	t.Helper()
 	records := make([]kafka.Record, n)
 	for i := range records {
@@ -320,4 +320,42 @@ func BenchmarkWithin(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/record")
 		})
 	}
+}
+
+// FuzzWithin reads what a broker may send: nothing breaks, nothing is held beyond the bound, and what an oversize batch
+// says leads onwards.
+func FuzzWithin(f *testing.F) {
+	for _, codec := range []kafka.Compression{0, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
+		f.Add(packedAs(f, 2, codec, 3, 4, 100))
+		if codec != kafka.Zstd {
+			f.Add(packedAs(f, 1, codec, 3, 1, 100))
+		}
+	}
+	const limit = 1 << 16
+	f.Fuzz(func(t *testing.T, set []byte) {
+		whole, err := within(set, limit)
+		var over *oversizeError
+		if errors.As(err, &over) && over.next <= over.first {
+			t.Fatalf("an oversize batch from %d to %d", over.first, over.next)
+		}
+		if err == nil && !bytes.HasPrefix(set, whole) {
+			t.Fatal("what is read was not sent")
+		}
+		if records, fault := recordsIn(whole); err == nil && fault == nil {
+			_ = (&fetched{}).read(records) // an error is one of its answers
+		}
+	})
+}
+
+// FuzzReadPacked reads answers to a fetch in every version.
+func FuzzReadPacked(f *testing.F) {
+	for version := range int16(12) {
+		f.Add(version, make([]byte, 80))
+		f.Add(version, bytes.Repeat([]byte{0, 0, 0, 1}, 20))
+	}
+	f.Fuzz(func(t *testing.T, version int16, body []byte) {
+		if p, err := readPacked(body, version%12); err == nil && len(p.set) > len(body) {
+			t.Fatalf("%d bytes of records in %d", len(p.set), len(body))
+		}
+	})
 }
