@@ -403,7 +403,12 @@ func TestHoldNights(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.Close()
-			if err := b.Write(t.Context(), leaseFile, died(time.Now()).encode()); err != nil {
+			// Not between the reading and the writing of a renewal, which would write over it and keep the lock.
+			l := reg.lease.Load()
+			l.mu.Lock()
+			err = b.Write(t.Context(), leaseFile, died(time.Now()).encode())
+			l.mu.Unlock()
+			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := draft.Publish(Manifest{Kind: "baseline", Items: 1}); !errors.Is(err, ErrLost) {
