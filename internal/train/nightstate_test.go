@@ -99,10 +99,15 @@ func (usurper) Name() string { return "usurper" }
 
 func (u usurper) Gather(ctx context.Context, _ *features.Gatherer) ([]features.Item, error) {
 	text := `{"format":1,"host":"elsewhere","pid":4711,"token":"x","taken":"2026-11-25T02:15:00Z","renewed":"2026-11-25T02:15:00Z"}`
-	if err := os.WriteFile(u.lock, []byte(text), 0o644); err != nil {
-		return nil, err
+	for ctx.Err() == nil { // a renewal under way writes over the first
+		if err := os.WriteFile(u.lock+".new", []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+		if err := os.Rename(u.lock+".new", u.lock); err != nil {
+			return nil, err
+		}
+		time.Sleep(time.Millisecond)
 	}
-	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
