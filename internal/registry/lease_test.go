@@ -403,9 +403,8 @@ func TestHoldNights(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.Close()
-			// Not between the reading and the writing of a renewal, which would write over it and keep the lock.
 			l := reg.lease.Load()
-			l.mu.Lock()
+			l.mu.Lock() // a renewal between its reading and writing would write over it
 			err = b.Write(t.Context(), leaseFile, died(time.Now()).encode())
 			l.mu.Unlock()
 			if err != nil {
