@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"sync"
 	"time"
 )
 
@@ -71,15 +70,7 @@ func (c *benchClusterCmd) measure(ctx context.Context, m *Main, wait int) (l los
 	defer func() { err = errors.Join(err, s.Close()) }()
 	start := time.Now()
 	events := streamEvents(c.Events, c.Users, c.Seed)
-	var sending sync.WaitGroup
-	var sent error
-	sending.Go(func() { sent = s.send(ctx, events, c.Rate) })
-	breaking := c.breakAll(ctx, m, s)
-	sending.Wait()
-	if err := errors.Join(breaking, sent); err != nil {
-		return l, err
-	}
-	if err := s.finish(ctx); err != nil {
+	if err := s.endure(ctx, m, events, c.Rate, c.breakAll); err != nil {
 		return l, err
 	}
 	l.seconds = time.Since(start).Seconds()

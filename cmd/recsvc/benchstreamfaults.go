@@ -50,16 +50,7 @@ func (c *benchStreamFaultsCmd) rows(ctx context.Context, m *Main) (rows []row, e
 	defer func() { err = errors.Join(err, s.Close()) }()
 	start := time.Now()
 	events := streamEvents(c.Events, c.Users, c.Seed)
-	var sending sync.WaitGroup
-	var sent error
-	sending.Go(func() { sent = s.send(ctx, events, c.Rate) })
-	breaking := c.breakAll(ctx, m, s)
-	sending.Wait()
-	if err := errors.Join(breaking, sent); err != nil {
-		return nil, err
-	}
-	note(m.Stderr, "all is sent and broken after %.0f s; waiting for the rest", time.Since(start).Seconds())
-	if err := s.finish(ctx); err != nil {
+	if err := s.endure(ctx, m, events, c.Rate, c.breakAll); err != nil {
 		return nil, err
 	}
 	found, err := s.compare(ctx, m, events)
@@ -77,6 +68,21 @@ func (c *benchStreamFaultsCmd) rows(ctx context.Context, m *Main) (rows []row, e
 		err = fmt.Errorf("%d events lost, %d doubled or never sent, %d out of order", found.lost, found.doubled, found.misordered)
 	}
 	return []row{zero("faults-lost", found.lost), zero("faults-doubled", found.doubled), zero("faults-misordered", found.misordered)}, err
+}
+
+// endure sends events at a rate while breakAll breaks things, and waits until all are in the store.
+func (s *stream) endure(ctx context.Context, m *Main, events []event.Event, rate int, breakAll func(context.Context, *Main, *stream) error) error {
+	start := time.Now()
+	var sending sync.WaitGroup
+	var sent error
+	sending.Go(func() { sent = s.send(ctx, events, rate) })
+	breaking := breakAll(ctx, m, s)
+	sending.Wait()
+	if err := errors.Join(breaking, sent); err != nil {
+		return err
+	}
+	note(m.Stderr, "all is sent and broken after %.0f s; waiting for the rest", time.Since(start).Seconds())
+	return s.finish(ctx)
 }
 
 // send produces events at a rate, each batch again until the broker has it.

@@ -21,7 +21,7 @@ import (
 const (
 	worldSeed   = 1
 	shortUsers  = 10_000
-	toyUsers    = 4000 // short users where six models are trained
+	toyUsers    = 4000 // short users of toy-auxiliary, which trains ten models
 	longUsers   = 60
 	askedUsers  = 40
 	shortEvents = 300
