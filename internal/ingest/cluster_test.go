@@ -3,35 +3,18 @@ package ingest
 import (
 	"testing"
 	"time"
-
-	"seqrec/internal/services"
 )
 
 // TestFailover kills one of three brokers, and later another in its place, while events stream: what was acknowledged
 // is in the store.
 func TestFailover(t *testing.T) {
-	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: t.TempDir(), Brokers: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	k := ownBrokers(t, 3)
 	w := newWatcher()
 	opts := Options{
 		Brokers: k.Addresses, Topic: "events", Group: "g", Session: 3 * time.Second, Drain: time.Second,
 		Retry: 10 * time.Millisecond, Observer: w, Batch: Batch{Events: 50, Bytes: 10_000},
 	}
-	for i := 1; ; i++ {
-		if err = CreateTopics(t.Context(), opts, 3, 3); err == nil {
-			break
-		}
-		if i == tries {
-			t.Fatal(err)
-		}
-	}
+	makeTopics(t, opts, 3, 3)
 	events := someEvents(9000, 90)
 	s := openStore(t, t.TempDir())
 	consume(t, opts, slow{s})

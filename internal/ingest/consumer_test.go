@@ -15,7 +15,6 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"seqrec/internal/event"
-	"seqrec/internal/services"
 	"seqrec/internal/store"
 	"seqrec/internal/store/pebblestore"
 )
@@ -214,27 +213,12 @@ func TestLagWhileStuck(t *testing.T) {
 
 // TestBrokerAway: whoever asks hears that a consumer is no member of its group any more, and that it is one again.
 func TestBrokerAway(t *testing.T) {
-	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	k := ownBrokers(t, 1)
 	w := newWatcher()
 	opts := Options{
 		Brokers: k.Addresses, Topic: "events", Group: "g", Session: 1500 * time.Millisecond, Drain: time.Second, Retry: 10 * time.Millisecond, Observer: w,
 	}
-	for i := 1; ; i++ {
-		if err = CreateTopics(t.Context(), opts, 1, 1); err == nil {
-			break
-		}
-		if i == tries {
-			t.Fatal(err)
-		}
-	}
+	makeTopics(t, opts, 1, 1)
 	consume(t, opts, openStore(t, t.TempDir()))
 	member := func() bool { n := len(w.assigned); return n > 0 && w.assigned[n-1] != nil }
 	w.wait(t, "a membership", member)

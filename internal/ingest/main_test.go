@@ -51,6 +51,33 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// ownBrokers are for a test that breaks them.
+func ownBrokers(t *testing.T, n int) *services.Kafka {
+	t.Helper()
+	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: t.TempDir(), Brokers: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
+}
+
+// makeTopics tries until brokers that have just started know themselves.
+func makeTopics(t *testing.T, opts Options, partitions, replicas int) {
+	t.Helper()
+	var err error
+	for range tries {
+		if err = CreateTopics(t.Context(), opts, partitions, replicas); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
 const brokerUser, brokerPassword = "ann", "s3cret"
 
 // startBroker starts the shared broker the first time.

@@ -8,30 +8,14 @@ import (
 	"time"
 
 	"seqrec/internal/event"
-	"seqrec/internal/services"
 )
 
 // TestProducerBehindBrokersThatHang: what waits for them is bounded, although nobody waits for it any more, and a producer
 // can be closed all the same.
 func TestProducerBehindBrokersThatHang(t *testing.T) {
-	k, err := services.StartKafka(t.Context(), services.KafkaOptions{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	k := ownBrokers(t, 1)
 	opts := Options{Brokers: k.Addresses, Topic: "events", Session: 1500 * time.Millisecond, Drain: time.Second, Retry: 10 * time.Millisecond}
-	for i := 1; ; i++ {
-		if err = CreateTopics(t.Context(), opts, 1, 1); err == nil {
-			break
-		}
-		if i == tries {
-			t.Fatal(err)
-		}
-	}
+	makeTopics(t, opts, 1, 1)
 	p, err := NewProducer(opts)
 	if err != nil {
 		t.Fatal(err)
