@@ -24,6 +24,8 @@ const (
 	toyUsers    = 4000 // short users of toy-auxiliary, which trains ten models
 	longUsers   = 60
 	askedUsers  = 40
+	longFirst   = 100_000 // their numbers: no two users of these worlds have one
+	askedFirst  = 200_000
 	shortEvents = 300
 	longEvents  = 10_000
 	worldK      = 100
@@ -38,7 +40,7 @@ type asked struct {
 
 // askWorld makes users of so many events. Kinds are numbered as in learned.
 func askWorld(events int, learned *train.Behaviours) (*asked, error) {
-	d, truth := features.LifelongWorld(worldSeed, features.LifelongOptions{Users: longUsers + askedUsers, History: events})
+	d, truth := features.LifelongWorld(worldSeed, features.LifelongOptions{Users: askedUsers, First: askedFirst, History: events})
 	w := &asked{b: train.NewBehaviours(d, truth.Items), truth: truth}
 	for i, kind := range d.Kinds {
 		w.b.Kinds.Of[i] = int32(slices.Index(learned.Kinds.Names, kind))
@@ -48,18 +50,14 @@ func askWorld(events int, learned *train.Behaviours) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range split.Train { // every question to those who are only asked
-		if s.User >= longUsers {
-			w.slates = append(w.slates, s)
-		}
-	}
+	w.slates = split.Train
 	return w, nil
 }
 
 // learnWorld trains one model on short users and on long ones.
 func (c *benchLifelongCmd) learnWorld(a *app, m lifelong.Config, users int, seed uint64) (*train.LifelongFit, *train.Behaviours, error) {
 	short, truth := features.LifelongWorld(worldSeed, features.LifelongOptions{Users: users, History: shortEvents})
-	long, _ := features.LifelongWorld(worldSeed, features.LifelongOptions{Users: longUsers, History: longEvents})
+	long, _ := features.LifelongWorld(worldSeed, features.LifelongOptions{Users: longUsers, First: longFirst, History: longEvents})
 	d := &features.Dataset{Vocab: long.Vocab, Users: slices.Concat(short.Users, long.Users), Items: slices.Concat(short.Items, long.Items),
 		Times: slices.Concat(short.Times, long.Times), Kinds: slices.Concat(short.Kinds, long.Kinds), Offsets: slices.Clone(short.Offsets)}
 	for _, o := range long.Offsets[1:] {

@@ -9,10 +9,11 @@ import (
 
 // LifelongOptions sizes a LifelongWorld. Zero values take the defaults named.
 // The catalogue is a function of the seed and of Items, Interests, Categories
-// and Fillers alone: worlds of other lengths share it, so that what was learned
-// on short histories can be asked about long ones.
+// and Fillers alone: worlds of other lengths and other users share it, so that what
+// was learned on short histories can be asked about long ones.
 type LifelongOptions struct {
 	Users       int     // 0 is 1,000
+	First       int     // number of the first user, from 0: users of other numbers have nothing to do with each other
 	History     int     // events of each user before the oldest one asked about; 0 is 1,000; at least 200
 	Items       int     // items that belong to an interest; 0 is 4,000
 	Interests   int     // 0 is one for 20 items
@@ -40,8 +41,8 @@ func (o *LifelongOptions) Validate() error {
 	fresh := int(math.Ceil(lifelongAsked / float64(o.fewest())))
 	held := o.Near + o.Far
 	switch {
-	case o.Users < 1 || o.History < 200 || o.Near < 1 || o.Far < 1 || o.From < 0:
-		return fmt.Errorf("%d users of %d events with %d near and %d far interests: want a user, 200 events and an interest of each sort", o.Users, o.History, o.Near, o.Far)
+	case o.Users < 1 || o.First < 0 || o.History < 200 || o.Near < 1 || o.Far < 1 || o.From < 0:
+		return fmt.Errorf("%d users from number %d on, of %d events with %d near and %d far interests: want a user, 200 events and an interest of each sort", o.Users, o.First, o.History, o.Near, o.Far)
 	case o.Categories < 2 || o.Interests < 2*o.Categories || o.Interests < 3*held:
 		return fmt.Errorf("%d interests in %d categories: want 2 categories, 2 interests in each and 3 times as many interests as the %d a user holds", o.Interests, o.Categories, held)
 	case o.Fillers < o.Categories || o.Fillers > o.History/4:
@@ -164,13 +165,13 @@ func LifelongWorld(seed uint64, opt LifelongOptions) (*Dataset, *LifelongTruth) 
 	}
 	w := &lifelongWalk{t: t, opt: opt, plan: make([]int32, events)}
 	for u := range opt.Users {
-		w.rng = stream{seed: seed, key: uint64(u)<<8 | 'h'}
+		w.rng = stream{seed: seed, key: uint64(opt.First+u)<<8 | 'h'}
 		w.live(u)
 		d.Items = append(d.Items, w.plan...)
 		if !opt.Bare {
 			w.date(d)
 		}
-		d.Users = append(d.Users, fmt.Sprintf("user-%05d", u+1))
+		d.Users = append(d.Users, fmt.Sprintf("user-%05d", opt.First+u+1))
 		d.Offsets = append(d.Offsets, len(d.Items))
 	}
 	return d, t

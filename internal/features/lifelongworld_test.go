@@ -53,6 +53,10 @@ func TestLifelongWorldIsAFunctionOfItsSeed(t *testing.T) {
 	if c, _ := LifelongWorld(1, opt); !slices.Equal(a.Items, c.Items) || c.Times != nil || c.Kinds != nil {
 		t.Error("a bare world must be the same without times and kinds")
 	}
+	opt.Bare, opt.First, opt.Users = false, 10, 10
+	if c, _ := LifelongWorld(1, opt); !slices.Equal(a.Items[len(a.Items)/2:], c.Items) || a.Users[10] != c.Users[0] {
+		t.Error("a user's events must depend on the seed and the user's number alone")
+	}
 	_, tb := LifelongWorld(1, LifelongOptions{Users: 3, History: 5000})
 	for i := range ta.Items {
 		if ta.Items[i].ID != tb.Items[i].ID || ta.Items[i].Categories[0] != tb.Items[i].Categories[0] || ta.Interest(int32(i)) != tb.Interest(int32(i)) {
