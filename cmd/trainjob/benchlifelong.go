@@ -63,6 +63,7 @@ func (c *benchLifelongCmd) Run(a *app) error {
 	list = append(list,
 		measure{"search-ms-10k", searchTime(10_000, "under 5")},
 		measure{"search-ms-100k", searchTime(100_000, "under 40; linear in the events")},
+		measure{"search-ms-10k-trained", c.trainedSearch},
 		measure{"e2e-ndcg-delta", c.endToEnd},
 		measure{"torch-ratio", c.torchRatio},
 	)

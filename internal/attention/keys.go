@@ -52,9 +52,14 @@ type Keys struct {
 	bf16   []uint16
 	int8   []int8
 	scale  []float32 // Int8: the step of each key's values
+	norms  []float32 // by kernel.CommonKeys keys: a bound on their lengths
+	row    []float32 // the key being added, as the table holds it
 }
 
-var _ kernel.KeyPanels = (*Keys)(nil)
+var (
+	_ kernel.KeyPanels = (*Keys)(nil)
+	_ kernel.KeyNorms  = (*Keys)(nil)
+)
 
 // NewKeys makes an empty table of keys with width values each.
 func NewKeys(width int, f Format) *Keys {
@@ -75,7 +80,7 @@ func (k *Keys) Format() Format { return k.format }
 
 // Bytes returns how much memory the table takes.
 func (k *Keys) Bytes() int {
-	return 4*cap(k.f32) + 2*cap(k.bf16) + cap(k.int8) + 4*cap(k.scale)
+	return 4*(cap(k.f32)+cap(k.scale)+cap(k.norms)+cap(k.row)) + 2*cap(k.bf16) + cap(k.int8)
 }
 
 // Append adds one key.
@@ -107,10 +112,18 @@ func (k *Keys) put(i int, key []float32) {
 	case Int8:
 		k.scale[i] = quantise(k.int8[at:], key)
 	}
+	k.row = resize(k.row, k.width)
+	k.Row(k.row, i)
+	norm := &k.norms[i/kernel.CommonKeys]
+	*norm = max(*norm, kernel.Norm(k.row)) // a NaN stays one
 }
+
+// Norms implements kernel.KeyNorms.
+func (k *Keys) Norms() []float32 { return k.norms }
 
 // addPanel makes room for PanelWidth more keys.
 func (k *Keys) addPanel() {
+	k.norms = append(k.norms, make([]float32, kernel.PanelWidth/kernel.CommonKeys)...)
 	size := k.width * kernel.PanelWidth
 	switch k.format {
 	case F32:

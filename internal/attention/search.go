@@ -21,7 +21,7 @@ type Searcher struct {
 	hits   []Hit // of one query
 
 	bias    []float32      // by slot: the largest bias of its events, NaN if none can be found
-	entries kernel.Entries // the events that can be found, by slot, then oldest first; named by their age
+	entries kernel.Entries // the events that can be found, by slot, then as place and cut order them; named by their age
 
 	coded  bool  // whether hits holds all results of a search by codes
 	ends   []int // of each query's hits then
@@ -53,7 +53,7 @@ type Searcher struct {
 func (s *Searcher) Search(h *History, queries, bias []float32, k int) {
 	count := rows(queries, h.Width())
 	s.coded, s.last = false, int32(h.Events()-1)
-	s.prepare(h, bias)
+	s.prepare(h, bias, k)
 	s.search.Run(count, queries, h.Width(), h.keys, h.common, s.bias, s.entries, k)
 }
 
@@ -94,10 +94,10 @@ func rows(x []float32, width int) int {
 }
 
 // prepare sorts events by slot. Where none of a slot can be found, the NaN of the
-// bias keeps the slot out.
-func (s *Searcher) prepare(h *History, bias []float32) {
+// bias keeps the slot out; where there are more than k, only the best k can be found.
+func (s *Searcher) prepare(h *History, bias []float32, k int) {
 	checkBias(h, bias)
-	slots := h.keys.Rows()
+	slots, most := h.keys.Rows(), int32(0)
 	starts := resize(s.entries.Starts, slots+1)
 	s.entries.Starts, s.bias = starts, resize(s.bias, slots)
 	clear(starts)
@@ -115,12 +115,43 @@ func (s *Searcher) prepare(h *History, bias []float32) {
 		if starts[slot+1] == 0 {
 			s.bias[slot] = float32(math.NaN())
 		}
+		most = max(most, starts[slot+1])
 		starts[slot+1] += starts[slot]
 	}
 	s.place(h, bias)
+	if int(most) > k {
+		s.cut(k)
+	}
 }
 
-// place fills in the entries, of which only the starts are known.
+// cut leaves no slot more than its best k entries, best first: of equal score, for
+// any query, the newer. Popular items have many more events than can be found.
+func (s *Searcher) cut(k int) {
+	e, to, from := &s.entries, 0, 0
+	for slot := range s.bias {
+		end := int(e.Starts[slot+1])
+		names, behind := e.Names[from:end], e.Behind[from:end]
+		if len(names) > k {
+			s.top.Reset(k)
+			for i := len(names) - 1; i >= 0; i-- { // few enter that do not stay: they are oldest first
+				s.top.Scan(behind[i:i+1], names[i], nil)
+			}
+			s.found = s.top.Sorted(s.found)
+			for i, best := range s.found {
+				names[i], behind[i] = best.Item, best.Score
+			}
+			names, behind = names[:len(s.found)], behind[:len(s.found)]
+		}
+		copy(e.Names[to:], names)
+		copy(e.Behind[to:], behind)
+		to, from = to+len(names), end
+		e.Starts[slot+1] = int32(to)
+	}
+	e.Names, e.Behind = e.Names[:to], e.Behind[:to]
+}
+
+// place fills in the entries, of which only the starts are known: of each slot, the
+// oldest first.
 func (s *Searcher) place(h *History, bias []float32) {
 	starts := s.entries.Starts
 	count := int(starts[len(starts)-1])

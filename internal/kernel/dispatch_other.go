@@ -78,8 +78,12 @@ func roughScores(blocks, lines int, items []uint8, query []int8, scale, norm, re
 	panic("kernel: no first pass without assembly")
 }
 
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
-	scoreTileGeneric(t, panels, d, queries, keys, bias, c)
+func scoreTile(t *searchTile, halves []int32, d int, queries, keys, bias []float32, c shares) {
+	scoreTileGeneric(t, halves, d, queries, keys, bias, c)
+}
+
+func prospects(list []int32, halves int, reach, bars *[sharesRead]float32, c shares, norms, peaks []float32) int {
+	return prospectsGeneric(list, halves, reach, bars, c, norms, peaks)
 }
 
 func passing(values []float32, places []int32, x []float32, add, bar float32) int {

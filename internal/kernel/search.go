@@ -20,6 +20,14 @@ type KeyPanels interface {
 	Lend(lo, hi int, scratch []float32) []float32
 }
 
+// KeyNorms is the optional second interface of KeyPanels. A Search that knows how
+// long keys are leaves out those that cannot be found.
+type KeyNorms interface {
+	// Norms returns for each CommonKeys keys, to the end of the last panel, a bound on
+	// the Euclidean length of their vectors; NaN and +Inf promise nothing.
+	Norms() []float32
+}
+
 // Entries are what the keys of a Search stand for, where these are not what is
 // wanted themselves: key u for entries Starts[u] to Starts[u+1]-1, which score no
 // more than the key. The zero value says that key u stands for entry u alone, whose
@@ -95,8 +103,9 @@ func (c *Common) check(n int) {
 // are collected if they pass themselves; when the collection is full, its best k
 // stay and the bar rises to the worst of them. Among many entries the first bar is
 // guessed from a sample: if it was too high for k to pass, the query is searched
-// again without one. So the guess decides how long a search takes, never what it
-// finds, nor in which order.
+// again without one. Keys that cannot reach a bar, by what is known of their lengths
+// and biases, are left out. So guess and limits decide how long a search takes, never
+// what it finds, nor in which order.
 type Search struct {
 	k      int
 	counts []int     // of what was found for each query
@@ -106,8 +115,8 @@ type Search struct {
 
 	queries []float32 // the queries under way, [ceil(n/searchRows)][width][searchRows]
 	common  []float32 // [queries][classes], what each gets from each class
-	shares  []float32 // the same of those under way, [ceil(n/searchRows)][classes][searchRows]
-	zeros   [searchRows]float32
+	shares  []float32 // the same of those under way, [ceil(n/searchRows)][classes][searchRows], and as much more as prospects reads
+	zeros   [sharesRead]float32
 	classes [searchSpan / CommonKeys]int32 // zeros
 	numbers []int                          // which queries these are, within the group
 	bars    []float32                      // what a score must reach, by place in queries
@@ -117,6 +126,7 @@ type Search struct {
 	keys    []float32                      // room for keys that must be expanded
 	bias    []float32                      // of the keys under way, then NaN to the end of the panel
 
+	limits      searchLimits
 	sample      []float32 // panels of keys from all over the table; empty for no guess
 	sampleBias  []float32
 	samplePlace int
@@ -129,10 +139,10 @@ type Search struct {
 // allocation of its own, and so begins with a cache line: stores across lines, let
 // alone pages, take several times as long.
 type searchRoom struct {
-	tile   *searchTile
-	values []float32 // what passes in a row of the tile, [searchSpan+8]
-	places []int32
-	within []int32 // the same within a list or the entries of a key
+	tile   *searchTile // scores of a sample
+	values []float32   // what passes of the keys under way, [searchRows][searchStride]
+	places []int32     // their places among these
+	within []int32     // the same within a list or the entries of a key
 }
 
 func newSearchRoom() *searchRoom {
@@ -143,8 +153,7 @@ func newSearchRoom() *searchRoom {
 const (
 	searchRows   = 6               // queries that are scored side by side
 	searchGroup  = 48              // queries whose collections are held at the same time, in the second cache
-	searchSpan   = 512             // keys scored before the hits are collected
-	searchChunk  = 1 << 15         // values of keys that stay there too for all of these
+	searchSpan   = 512             // keys that are scored before the hits are collected, at most
 	searchStride = searchSpan + 16 // from one query's scores to the next's
 )
 
@@ -193,6 +202,7 @@ func (s *Search) Run(m int, x []float32, ldx int, keys KeyPanels, common Common,
 		GemmNT(m, classes, common.Width, x[keys.Width():], ldx, common.Rows, common.Width, s.common, classes, false)
 	}
 	s.takeSample(in)
+	s.limits.prepare(in)
 	for lo := 0; lo < m; lo += searchGroup {
 		s.group(in, lo, min(m, lo+searchGroup))
 	}
@@ -237,6 +247,7 @@ func (s *Search) group(in *searchInput, lo, hi int) {
 	s.pack(in, lo)
 	s.guess(in)
 	s.scan(in)
+	s.limits.judge()
 	// Where fewer than k passed a guessed bar, there may be more below it.
 	again := s.numbers[:0]
 	for at, i := range s.numbers {
@@ -277,6 +288,7 @@ func (s *Search) pack(in *searchInput, first int) {
 		packRow(s.queries, in.x[(first+i)*in.ldx:][:in.width], at)
 	}
 	s.packShares(in, first, places)
+	s.packLimits(in, first, places)
 }
 
 // packRow lays values of the query at a place beside those of its neighbours.
@@ -293,7 +305,7 @@ func (s *Search) packShares(in *searchInput, first, places int) {
 	if classes == 0 {
 		return
 	}
-	s.shares = resize(s.shares, places*classes)
+	s.shares = resize(s.shares, places*classes+sharesRead-searchRows)
 	clear(s.shares)
 	for at, i := range s.numbers {
 		packRow(s.shares, s.common[(first+i)*classes:][:classes], at)
@@ -314,18 +326,17 @@ func (s *Search) noShares() shares { return shares{s.zeros[:], s.classes[:]} }
 // scan shows all keys to the packed queries.
 func (s *Search) scan(in *searchInput) {
 	n, d := in.keys.Rows(), in.keys.Width()
-	chunk := max(searchSpan, searchChunk/max(d, 1)/searchSpan*searchSpan)
-	s.keys = resize(s.keys, chunk*d)
-	for lo := 0; lo < n; lo += chunk {
-		hi := min(n, lo+chunk)
+	s.keys = resize(s.keys, searchSpan*d)
+	for lo := 0; lo < n; lo += searchSpan {
+		hi := min(n, lo+searchSpan)
 		keys := in.keys.Lend(lo, hi, s.keys)
 		s.lendBias(in.bias, lo, hi)
+		panels := (hi - lo + PanelWidth - 1) / PanelWidth
 		for at := 0; at < len(s.numbers); at += searchRows {
-			for from := lo; from < hi; from += searchSpan {
-				panels := (min(searchSpan, hi-from) + PanelWidth - 1) / PanelWidth
-				s.tile.score(panels, d, s.queries[at*in.width:], keys[(from-lo)*d:], s.bias[from-lo:], s.sharesOf(in, at, from))
-				s.collect(in, at, from, panels)
-			}
+			c := s.sharesOf(in, at, lo)
+			halves := s.limits.prospects(s.bars[at:at+searchRows], at, lo, panels, c)
+			s.tile.score(halves, d, s.queries[at*in.width:], keys, s.bias, c)
+			s.collect(in, at, lo, halves)
 		}
 	}
 }

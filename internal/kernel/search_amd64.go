@@ -6,16 +6,24 @@ package kernel
 const tileRun = 1 << 19
 
 // scoreTile uses AVX2 on every machine that has it.
-func scoreTile(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
+func scoreTile(t *searchTile, halves []int32, d int, queries, keys, bias []float32, c shares) {
 	if chosen.Load() == pathGeneric || d == 0 {
-		scoreTileGeneric(t, panels, d, queries, keys, bias, c)
+		scoreTileGeneric(t, halves, d, queries, keys, bias, c)
 		return
 	}
-	step := max(1, tileRun/(d*PanelWidth))
-	for i := 0; i < panels; i += step {
-		at := i * PanelWidth
-		scoreTileAVX2(min(step, panels-i), d, &queries[0], &keys[at*d], &bias[at], &c.scores[0], &c.classes[at/CommonKeys], &t[at])
+	step := max(1, tileRun/(d*halfPanel))
+	for lo := 0; lo < len(halves); lo += step {
+		scoreTileAVX2(min(step, len(halves)-lo), &halves[lo], d, &queries[0], &keys[0], &bias[0], &c.scores[0], &c.classes[0], &t[lo*halfPanel])
 	}
+}
+
+// prospects lists the halves of panels with a limit that is not below its bar, and
+// returns how many there are.
+func prospects(list []int32, halves int, reach, bars *[sharesRead]float32, c shares, norms, peaks []float32) int {
+	if chosen.Load() == pathGeneric {
+		return prospectsGeneric(list, halves, reach, bars, c, norms, peaks)
+	}
+	return prospectsAVX2(halves, &reach[0], &bars[0], &c.scores[0], &c.classes[0], &norms[0], &peaks[0], &list[0])
 }
 
 // passing lists the values of x, each with add added, that are then at least bar,

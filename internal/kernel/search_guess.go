@@ -10,9 +10,9 @@ func (s *Search) guess(in *searchInput) {
 	}
 	place := s.samplePlace
 	for at := 0; at < len(s.numbers); at += searchRows {
-		s.tile.score(searchSpan/PanelWidth, in.width, s.queries[at*in.width:], s.sample, s.sampleBias, s.noShares())
+		s.tile.score(s.limits.all(searchSpan/halfPanel), in.width, s.queries[at*in.width:], s.sample, s.sampleBias, s.noShares())
 		for r := range min(searchRows, len(s.numbers)-at) {
-			s.bars[at+r] = nearTop(s.tile.row(r, searchSpan), place, place+place/8, 0).low
+			s.bars[at+r] = nearTop(s.tile.row(r, searchSpan), place, place+place/8).low
 		}
 	}
 }

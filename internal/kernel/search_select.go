@@ -19,7 +19,7 @@ type shortlist struct {
 // The bar is found by halving: counting how many of some hundreds reach a value is a
 // few vectors' work, without a branch that cannot be foreseen.
 func (s *Search) keepBest(l shortlist, k int) float32 {
-	t := nearTop(l.scores, k, k, closeCall)
+	t := nearTop(l.scores, k, k)
 	kept := 0
 	whole := wholePanels(l.scores)
 	for from := 0; from < len(whole); from += searchSpan {
@@ -37,11 +37,8 @@ func (s *Search) keepBest(l shortlist, k int) float32 {
 	return t.low
 }
 
-// closeCall is among how many scores the last of the best are found one by one.
-const closeCall = 12
-
-// settle is keepBest where all reach t.low: of those that do not reach t.high, the
-// best by their ranks stay.
+// settle is keepBest where all reach t.low and more than k do, since many are equal:
+// of those that do not reach t.high, the best by their names stay.
 func (s *Search) settle(l shortlist, t top, k int) float32 {
 	ranks := resize(s.ranks, len(l.scores))[:0]
 	for i, score := range l.scores {
@@ -75,23 +72,22 @@ func wholePanels(x []float32) []float32 {
 	return x
 }
 
-// top is where the best scores end: count of them reach low, fewer of them, above,
-// reach high.
+// top is where the best scores end: count of them reach low.
 type top struct {
-	low, high    float32
-	count, above int
+	low, high float32
+	count     int
 }
 
 // nearTop narrows down where the best scores end: at least place reach low, fewer
-// high. It ends when no more than most reach low, no more than between lie between,
-// or no number does. If fewer than place scores are numbers, low is -Inf.
-func nearTop(scores []float32, place, most, between int) top {
+// high. It ends when no more than most reach low or no number lies between. If fewer
+// than place scores are numbers, low is -Inf.
+func nearTop(scores []float32, place, most int) top {
 	low, high := bracketTop(scores, place)
 	t := top{count: countAtLeast(scores, floatOf(low))}
-	for high-low > 1 && t.count > most && t.count-t.above > between {
+	for high-low > 1 && t.count > most {
 		middle := low + (high-low)/2
 		if count := countAtLeast(scores, floatOf(middle)); count < place {
-			high, t.above = middle, count
+			high = middle
 		} else {
 			low, t.count = middle, count
 		}

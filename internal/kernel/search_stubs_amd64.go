@@ -6,12 +6,22 @@ package kernel
 
 // scoreTileAVX2:
 //
-//	for r < 6, u < 32*panels:
-//		scores[r*528+u] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
-//	panels and d are at least 1.
+//	for i < n, r < 6, j < 16, u = 16*halves[i]+j:
+//		scores[r*528+16*i+j] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]
+//	n and d are at least 1.
 //
 //go:noescape
-func scoreTileAVX2(panels int, d int, queries *float32, keys *float32, bias *float32, shares *float32, classes *int32, scores *float32)
+func scoreTileAVX2(n int, halves *int32, d int, queries *float32, keys *float32, bias *float32, shares *float32, classes *int32, scores *float32)
+
+// prospectsAVX2:
+//
+//	for h < halves, r < 6, b = 2*h, 2*h+1:
+//		if any shares[classes[b]*6+r] + reach[r]*norms[b] + peaks[b] is not below bars[r] { list h }
+//	return how many are listed
+//	halves is at least 1. Reach and bars have eight values, and behind shares are two more.
+//
+//go:noescape
+func prospectsAVX2(halves int, reach *float32, bars *float32, shares *float32, classes *int32, norms *float32, peaks *float32, list *int32) int
 
 // passingAVX2:
 //

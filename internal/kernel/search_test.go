@@ -25,7 +25,7 @@ func tileScores(panels *Panels, q, bias []float32) []float32 {
 	for lo := 0; lo < n; lo += PanelWidth {
 		lent := make([]float32, PanelWidth)
 		copy(lent, bias[lo:])
-		tile.score(1, d, queries, panels.Lend(lo, min(n, lo+PanelWidth), nil), lent, new(Search).noShares())
+		tile.score([]int32{0, 1}, d, queries, panels.Lend(lo, min(n, lo+PanelWidth), nil), lent, new(Search).noShares())
 		scores = append(scores, tile.row(0, min(PanelWidth, n-lo))...)
 	}
 	return scores
@@ -226,7 +226,7 @@ func TestSearchCommon(t *testing.T) {
 		rng := rand.New(rand.NewPCG(4, 8))
 		var s Search
 		for _, c := range []struct{ m, n, own, width, classes, each, k int }{
-			{1, 1, 1, 1, 1, 1, 1}, {5, 40, 0, 3, 2, 1, 10}, {7, 500, 4, 4, 3, 3, 20}, {50, 3000, 8, 5, 40, 2, 100}, {13, 900, 3, 2, 7, 700, 50},
+			{1, 1, 1, 1, 1, 1, 1}, {5, 40, 0, 3, 2, 1, 10}, {7, 500, 4, 4, 3, 3, 20}, {50, 3000, 8, 5, 40, 2, 100}, {49, 3000, 8, 5, 40, 2, 100}, {13, 900, 3, 2, 7, 700, 50},
 		} {
 			d := c.own + c.width
 			x, own, rows, bias := wholes(rng, c.m*d), wholes(rng, c.n*c.own), wholes(rng, c.classes*c.width), wholes(rng, c.n)
@@ -252,7 +252,11 @@ func TestSearchCommon(t *testing.T) {
 			var keys, all Panels
 			keys.Pack(own, c.own, c.n, c.own)
 			all.Pack(table, d, len(flat), d)
-			s.Run(c.m, x, d, &keys, common, bias, entries, c.k)
+			if c.m%2 == 1 {
+				s.Run(c.m, x, d, measured(&keys, own), common, bias, entries, c.k)
+			} else {
+				s.Run(c.m, x, d, &keys, common, bias, entries, c.k)
+			}
 			for i := range c.m {
 				want := bestNamed(tileScores(&all, x[i*d:][:d], flat), entries.Names, c.k)
 				if got := s.Best(i); !slices.Equal(got, want) {

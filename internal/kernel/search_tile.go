@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // searchTile holds the scores of searchRows queries and up to searchSpan keys. Rows
 // lie a little more than searchSpan apart, lest all fight for the same places of the
@@ -16,29 +19,36 @@ type shares struct {
 	classes []int32   // of each CommonKeys keys
 }
 
-// score fills the tile. The queries lie side by side, [d][searchRows].
+// score fills the tile with the listed halves of panels, side by side. The queries
+// lie side by side too, [d][searchRows].
 //
-//	for r < searchRows, u < panels*PanelWidth:
-//		row(r)[u] = scores[classes[u/CommonKeys]][r] + Σp queries[p][r]*key(u)[p] + bias[u]
-func (t *searchTile) score(panels, d int, queries, keys, bias []float32, c shares) {
+//	for r < searchRows, i < len(halves), j < halfPanel, u = halfPanel*halves[i]+j:
+//		row(r)[halfPanel*i+j] = scores[classes[u/CommonKeys]][r] + Σp queries[p][r]*key(u)[p] + bias[u]
+func (t *searchTile) score(halves []int32, d int, queries, keys, bias []float32, c shares) {
+	if len(halves) == 0 {
+		return
+	}
+	end := int(slices.Max(halves))/2*PanelWidth + PanelWidth
 	_ = queries[:d*searchRows]
-	_ = keys[:panels*d*PanelWidth]
-	_ = bias[:panels*PanelWidth]
-	_ = c.classes[:panels*PanelWidth/CommonKeys]
-	scoreTile(t, panels, d, queries, keys, bias, c)
+	_ = keys[:end*d]
+	_ = bias[:end]
+	_ = c.classes[:end/CommonKeys]
+	scoreTile(t, halves, d, queries, keys, bias, c)
 }
 
-func scoreTileGeneric(t *searchTile, panels, d int, queries, keys, bias []float32, c shares) {
-	for r := range searchRows {
-		for i := range panels {
-			scores := t[r*searchStride+i*PanelWidth:][:PanelWidth]
+func scoreTileGeneric(t *searchTile, halves []int32, d int, queries, keys, bias []float32, c shares) {
+	for i, h := range halves {
+		first := int(h) * halfPanel
+		for r := range searchRows {
+			scores := t[r*searchStride+i*halfPanel:][:halfPanel]
 			for j := range scores {
-				scores[j] = c.scores[int(c.classes[(i*PanelWidth+j)/CommonKeys])*searchRows+r]
+				scores[j] = c.scores[int(c.classes[(first+j)/CommonKeys])*searchRows+r]
 			}
 			for p := range d {
-				axpyGeneric(scores, queries[p*searchRows+r], keys[(i*d+p)*PanelWidth:][:PanelWidth])
+				line := keys[(first/PanelWidth*d+p)*PanelWidth+first%PanelWidth:][:halfPanel]
+				axpyGeneric(scores, queries[p*searchRows+r], line)
 			}
-			for j, b := range bias[i*PanelWidth:][:PanelWidth] {
+			for j, b := range bias[first:][:halfPanel] {
 				scores[j] += b
 			}
 		}
@@ -58,11 +68,20 @@ func passingGeneric(values []float32, places []int32, x []float32, add, bar floa
 	return count
 }
 
-// collect takes what passed in the tile of the queries from place at on and the keys
-// from first on.
-func (s *Search) collect(in *searchInput, at, first, panels int) {
+// collect takes what passed in the tile of the queries from place at on and the
+// listed halves of panels after key first.
+func (s *Search) collect(in *searchInput, at, first int, halves []int32) {
+	if len(halves) == 0 {
+		return
+	}
+	gaps := int(halves[len(halves)-1]) >= len(halves)
 	for r := range min(searchRows, len(s.numbers)-at) {
-		n := passing(s.values, s.places, s.tile.row(r, panels*PanelWidth), 0, s.bars[at+r])
+		n := passing(s.values, s.places, s.tile.row(r, len(halves)*halfPanel), 0, s.bars[at+r])
+		if gaps {
+			for j, place := range s.places[:n] {
+				s.places[j] = halves[place/halfPanel]*halfPanel + place%halfPanel
+			}
+		}
 		switch {
 		case n == 0:
 		case in.entries.Starts == nil:

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -12,6 +10,7 @@ func search() {
 	maskData()
 	lanes := laneData()
 	scoreTile()
+	prospects()
 	passing(lanes)
 	passingEntries(lanes)
 	countAtLeast()
@@ -25,70 +24,120 @@ const (
 	searchStride = 4 * (512 + 16) // from one query's scores to the next's
 )
 
-// scoreTile multiplies six queries with whole panels, sixteen keys at a time, as
-// gemmTile does. Unrolling the lines of a panel gains nothing.
+// scoreTile multiplies six queries with the halves of panels that are listed,
+// sixteen keys at a time, as gemmTile does. Unrolling the lines of a panel gains
+// nothing, nor does it to compare the scores with their bars before they are
+// written: there is too often one that passes, and no telling where.
 func scoreTile() {
 	s := avx2
-	routine(s, "scoreTile", "(panels, d int, queries, keys, bias, shares *float32, classes *int32, scores *float32)",
-		"for r < 6, u < 32*panels:",
-		"\tscores[r*528+u] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
-		"panels and d are at least 1.")
-	panels, d := Load(Param("panels"), GP64()), Load(Param("d"), GP64())
-	ptrs := pointers("queries", "keys", "bias", "shares", "classes", "scores")
-	queries, keys, bias, shares, classes, scores := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4], ptrs[5]
-	size, q, left := GP64(), GP64(), GP64()
-	MOVQ(d, size)
-	SHLQ(Imm(7), size)
+	routine(s, "scoreTile", "(n int, halves *int32, d int, queries, keys, bias, shares *float32, classes *int32, scores *float32)",
+		"for i < n, r < 6, j < 16, u = 16*halves[i]+j:",
+		"\tscores[r*528+16*i+j] = shares[classes[u/8]*6+r] + Σp<d queries[p*6+r]*keys[(u/32*d+p)*32+u%32] + bias[u]",
+		"n and d are at least 1.")
+	n, d := Load(Param("n"), GP64()), Load(Param("d"), GP64())
+	ptrs := pointers("halves", "queries", "keys", "bias", "shares", "classes", "scores")
+	halves, queries, keys, bias, shares, classes, scores := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4], ptrs[5], ptrs[6]
 	acc := func(r, v int) reg.Register { return s.at(2*r + v) }
 	line := []reg.Register{s.at(2 * searchRows), s.at(2*searchRows + 1)}
 	value := s.at(2*searchRows + 2)
-	Label("panel")
-	for half := range 2 {
-		at := half * panelBytes / 2
-		for v := range line {
-			MOVLQSX(Mem{Base: classes, Disp: 4 * (2*half + v)}, q)
-			IMUL3Q(Imm(4*searchRows), q, q)
-			for r := range searchRows {
-				VBROADCASTSS(Mem{Base: shares, Index: q, Scale: 1, Disp: 4 * r}, acc(r, v))
-			}
-		}
-		MOVQ(queries, q)
-		MOVQ(d, left)
-		step := fmt.Sprint("step", half)
-		Label(step)
-		for v := range line {
-			VMOVUPS(Mem{Base: keys, Disp: at + v*s.bytes()}, line[v])
-		}
+	Label("half")
+	half, key, q, left := GP64(), GP64(), GP64(), GP64()
+	MOVLQSX(Mem{Base: halves}, half)
+	for v := range line {
+		MOVLQSX(Mem{Base: classes, Index: half, Scale: 8, Disp: 4 * v}, q)
+		IMUL3Q(Imm(4*searchRows), q, q)
 		for r := range searchRows {
-			VBROADCASTSS(Mem{Base: q, Disp: 4 * r}, value)
-			for v := range line {
-				VFMADD231PS(line[v], value, acc(r, v))
-			}
-		}
-		ADDQ(Imm(4*searchRows), q)
-		SUBQ(I32(-panelBytes), keys)
-		DECQ(left)
-		JNZ(LabelRef(step))
-		if half == 0 {
-			SUBQ(size, keys)
-		}
-		for v := range line {
-			VMOVUPS(Mem{Base: bias, Disp: at + v*s.bytes()}, line[v])
-			for r := range searchRows {
-				VADDPS(line[v], acc(r, v), acc(r, v))
-				VMOVUPS(acc(r, v), Mem{Base: scores, Disp: r*searchStride + at + v*s.bytes()})
-			}
+			VBROADCASTSS(Mem{Base: shares, Index: q, Scale: 1, Disp: 4 * r}, acc(r, v))
 		}
 	}
-	SUBQ(I32(-panelBytes), bias)
-	ADDQ(Imm(16), classes)
-	SUBQ(I32(-panelBytes), scores)
-	DECQ(panels)
-	JNZ(LabelRef("panel"))
+	MOVQ(half, key) // half/2 panels on, and half a line more where it is odd
+	SHRQ(Imm(1), key)
+	IMULQ(d, key)
+	SHLQ(Imm(1), key)
+	MOVQ(half, q)
+	ANDQ(Imm(1), q)
+	ADDQ(q, key)
+	SHLQ(Imm(6), key)
+	ADDQ(keys, key)
+	MOVQ(queries, q)
+	MOVQ(d, left)
+	Label("step")
+	for v := range line {
+		VMOVUPS(Mem{Base: key, Disp: v * s.bytes()}, line[v])
+	}
+	for r := range searchRows {
+		VBROADCASTSS(Mem{Base: q, Disp: 4 * r}, value)
+		for v := range line {
+			VFMADD231PS(line[v], value, acc(r, v))
+		}
+	}
+	ADDQ(Imm(4*searchRows), q)
+	SUBQ(I32(-panelBytes), key)
+	DECQ(left)
+	JNZ(LabelRef("step"))
+	SHLQ(Imm(4), half)
+	for v := range line {
+		VMOVUPS(Mem{Base: bias, Index: half, Scale: 4, Disp: v * s.bytes()}, line[v])
+		for r := range searchRows {
+			VADDPS(line[v], acc(r, v), acc(r, v))
+			VMOVUPS(acc(r, v), Mem{Base: scores, Disp: r*searchStride + v*s.bytes()})
+		}
+	}
+	ADDQ(Imm(4), halves)
+	ADDQ(Imm(panelBytes/2), scores)
+	DECQ(n)
+	JNZ(LabelRef("half"))
 	done()
 }
 
-const greaterOrEqual = 0x1d // false for NaN
+// prospects takes six queries for eight.
+func prospects() {
+	s := avx2
+	routine(s, "prospects", "(halves int, reach, bars, shares *float32, classes *int32, norms, peaks *float32, list *int32) int",
+		"for h < halves, r < 6, b = 2*h, 2*h+1:",
+		"\tif any shares[classes[b]*6+r] + reach[r]*norms[b] + peaks[b] is not below bars[r] { list h }",
+		"return how many are listed",
+		"halves is at least 1. Reach and bars have eight values, and behind shares are two more.")
+	halves, ptrs := Load(Param("halves"), GP64()), pointers("shares", "classes", "norms", "peaks", "list", "reach", "bars")
+	shares, classes, norms, peaks, list := ptrs[0], ptrs[1], ptrs[2], ptrs[3], ptrs[4]
+	reach, bars := s.vec(), s.vec()
+	VMOVUPS(Mem{Base: ptrs[5]}, reach)
+	VMOVUPS(Mem{Base: ptrs[6]}, bars)
+	h, count, any := GP64(), GP64(), GP64()
+	XORQ(h, h)
+	XORQ(count, count)
+	Label("half")
+	var above [2]reg.VecVirtual
+	for v := range above {
+		class, of := GP64(), s.vec()
+		above[v] = s.vec()
+		MOVLQSX(Mem{Base: classes, Index: h, Scale: 8, Disp: 4 * v}, class)
+		IMUL3Q(Imm(4*searchRows), class, class)
+		VMOVUPS(Mem{Base: shares, Index: class, Scale: 1}, above[v])
+		VBROADCASTSS(Mem{Base: norms, Index: h, Scale: 8, Disp: 4 * v}, of)
+		VFMADD231PS(reach, of, above[v])
+		VBROADCASTSS(Mem{Base: peaks, Index: h, Scale: 8, Disp: 4 * v}, of)
+		VADDPS(of, above[v], above[v])
+		VCMPPS(Imm(notBelow), bars, above[v], above[v])
+	}
+	VORPS(above[1], above[0], above[0])
+	VMOVMSKPS(above[0], any.As32())
+	MOVL(h.As32(), Mem{Base: list, Index: count, Scale: 4})
+	ANDL(Imm(1<<searchRows-1), any.As32())
+	NEGL(any.As32()) // sets the carry unless it is 0
+	ADCQ(Imm(0), count)
+	INCQ(h)
+	CMPQ(h, halves)
+	JLT(LabelRef("half"))
+	Store(count, ReturnIndex(0))
+	done()
+}
+
+// Predicates of comparisons: false and true for NaN.
+const (
+	greaterOrEqual = 0x1d
+	notBelow       = 0x15
+)
 
 // laneData lists for each of the 256 masks which of its bits are set.
 func laneData() Mem {

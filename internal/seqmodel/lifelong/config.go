@@ -156,10 +156,12 @@ func (c Config) floats() float64 {
 const maxPosition = 1 << 20
 
 // position is the row of the position tables for the p-th newest event, from 1;
-// the candidate is position 0.
+// the candidate is position 0. Events older than training looks at share the row of
+// the oldest that it does look at: those behind it are never learned.
 func (c *Config) position(p int) int32 {
+	p = min(p, c.Length)
 	if c.Positions == c.Length+1 {
-		return int32(min(p, c.Length))
+		return int32(p)
 	}
 	half := c.Positions / 2
 	if p < half {

@@ -3,7 +3,6 @@ package lifelong
 import (
 	"seqrec/internal/attention"
 	"seqrec/internal/kernel"
-	"seqrec/internal/tensor"
 )
 
 // remembering is the optional second interface of a search that can keep what it
@@ -135,10 +134,21 @@ func (t *tables) identityOf(dst []float32, item int32, categories []int32) {
 	}
 }
 
+// touch reads a value of each item's row. Rows of a large table lie on a page each:
+// asked for all at once, most are there by the time that they are copied one by one.
+func (t *tables) touch(items []int32) (sum float32) {
+	w := t.item.Val.Cols
+	for _, item := range items {
+		sum += t.item.Val.V[int(item)*w]
+	}
+	return sum
+}
+
 // recall is the scratch of a Scorer for memories.
 type recall struct {
 	searcher attention.Searcher
 	queries  []float32
+	touched  float32   // of no use; without it nothing would be read
 	bias     []float32 // of each event
 	place    []float32 // time term of the p-th newest event, by p
 	placeRow []int32   // its row of the position tables
@@ -152,6 +162,7 @@ type recall struct {
 func (m *searchMemory) search(s *Scorer, st *State, candidates []int32, at int64) {
 	r, width := &s.recall, m.attend.identity
 	r.queries = resize(r.queries, len(candidates)*width)
+	r.touched = m.attend.touch(candidates) + m.model.represent.touch(candidates)
 	for i, item := range candidates {
 		m.attend.identityOf(r.queries[i*width:][:width], item, m.model.categories)
 	}
@@ -213,41 +224,40 @@ func (m *searchMemory) sum(s *Scorer, u []float32, ages []int32, weights []float
 	if len(ages) == 0 {
 		return
 	}
-	r.rows = resize(r.rows, len(ages))
-	rows := r.rows
-	gather := func(table []float32, width int) {
+	last, slots := int32(h.Len()-1), m.history().Slots()
+	rows := resize(r.rows, len(ages))
+	r.rows = rows
+	add := func(table []float32, width int) {
 		kernel.GatherSum(u[:width], table, rows, weights)
 		u = u[width:]
 	}
-	add := func(p *tensor.Param) { gather(p.Val.V, p.Val.Cols) }
-	last, slots := int32(h.Len()-1), m.history().Slots()
 	for j, age := range ages {
 		rows[j] = slots[last-age]
 	}
-	gather(m.rows, t.item.Val.Cols)
+	add(m.rows, t.item.Val.Cols)
 	if t.category != nil {
 		for j, slot := range rows {
 			rows[j] = m.codes[slot]
 		}
-		add(t.category)
+		add(t.category.Val.V, t.category.Val.Cols)
 	}
 	if t.kind != nil {
 		for j, age := range ages {
 			rows[j] = kindOf(*h, int(last-age))
 		}
-		add(t.kind)
+		add(t.kind.Val.V, t.kind.Val.Cols)
 	}
 	if t.position != nil {
 		for j, age := range ages {
 			rows[j] = r.placeRow[age+1]
 		}
-		add(t.position)
+		add(t.position.Val.V, t.position.Val.Cols)
 	}
 	if t.gap != nil {
 		for j, age := range ages {
 			rows[j] = gapOf(*h, int(last-age), at)
 		}
-		add(t.gap)
+		add(t.gap.Val.V, t.gap.Val.Cols)
 	}
 }
 
