@@ -33,11 +33,12 @@ func checkRows(n, size, cols int, idx []int32) {
 	if cols == 0 {
 		return
 	}
-	rows := size / cols
+	last := uint32(0) // a negative index is a large one
 	for _, r := range idx {
-		if r < 0 || int(r) >= rows {
-			panic(badIndex)
-		}
+		last = max(last, uint32(r))
+	}
+	if len(idx) > 0 && int(last) >= size/cols {
+		panic(badIndex)
 	}
 }
 

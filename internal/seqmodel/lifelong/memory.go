@@ -134,21 +134,10 @@ func (t *tables) identityOf(dst []float32, item int32, categories []int32) {
 	}
 }
 
-// touch reads a value of each item's row. Rows of a large table lie on a page each:
-// asked for all at once, most are there by the time that they are copied one by one.
-func (t *tables) touch(items []int32) (sum float32) {
-	w := t.item.Val.Cols
-	for _, item := range items {
-		sum += t.item.Val.V[int(item)*w]
-	}
-	return sum
-}
-
 // recall is the scratch of a Scorer for memories.
 type recall struct {
 	searcher attention.Searcher
 	queries  []float32
-	touched  float32   // of no use; without it nothing would be read
 	bias     []float32 // of each event
 	place    []float32 // time term of the p-th newest event, by p
 	placeRow []int32   // its row of the position tables
@@ -162,7 +151,6 @@ type recall struct {
 func (m *searchMemory) search(s *Scorer, st *State, candidates []int32, at int64) {
 	r, width := &s.recall, m.attend.identity
 	r.queries = resize(r.queries, len(candidates)*width)
-	r.touched = m.attend.touch(candidates) + m.model.represent.touch(candidates)
 	for i, item := range candidates {
 		m.attend.identityOf(r.queries[i*width:][:width], item, m.model.categories)
 	}
