@@ -97,22 +97,30 @@ func (f dataFlags) plan() train.DataPlan {
 
 // load reads and cuts the data.
 func (f dataFlags) load(a *app) (*features.Dataset, *features.Split, error) {
-	return load(a, f.Data, f.plan())
+	return load(a, f.Data, f.plan(), false)
 }
 
-// load reads data and cuts it as a plan says.
-func load(a *app, path string, plan train.DataPlan) (*features.Dataset, *features.Split, error) {
+// load reads data and cuts it as a plan says. With places, what the plan leaves out
+// for its item keeps its place in the histories of the test cases.
+func load(a *app, path string, plan train.DataPlan, places bool) (*features.Dataset, *features.Split, error) {
 	if err := plan.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	data, report, err := features.ReadContext(a.ctx, path, plan.ReadOptions())
+	opt := plan.ReadOptions()
+	opt.KeepPlaces = places
+	all, report, err := features.ReadContext(a.ctx, path, opt)
 	if err != nil {
 		return nil, nil, err
 	}
+	data := all.Known()
 	a.say("data: %d events of %d users on %d items, %d rows with faults, %d left out (kept: %s)",
 		report.Events, report.Users, report.Items, report.Faults.Total, report.Filtered, plan.Filter())
 	split, err := plan.Cut(data)
-	return data, split, err
+	if err != nil {
+		return nil, nil, err
+	}
+	split.Test = all.InPlace(split.Test)
+	return data, split, nil
 }
 
 // cutFlags are the dataFlags of commands that judge versions: what is not given

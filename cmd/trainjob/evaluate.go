@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -66,7 +67,7 @@ func (c *evaluateCmd) Run(a *app) error {
 	a.say("instruction set: %s", kernel.Features())
 	a.say("version %s: %s", p.Version, p.Served().Describe())
 	plan := c.plan(p.Plan.Data)
-	data, split, err := load(a, c.Data, plan)
+	data, split, err := load(a, c.Data, plan, p.ReadsPlaces())
 	if err != nil {
 		return err
 	}
@@ -242,7 +243,7 @@ func (c *compareCmd) Run(a *app) error {
 // judge asks all versions the questions of the first one's plan.
 func (c *compareCmd) judge(a *app, versions []*train.Published) ([]*eval.Result, error) {
 	plan := c.plan(versions[0].Plan.Data)
-	data, split, err := load(a, c.Data, plan)
+	data, split, err := load(a, c.Data, plan, slices.ContainsFunc(versions, (*train.Published).ReadsPlaces))
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,9 @@ func (m *hardMiner) query(s features.Slate, blocked []uint64) features.Query {
 	clear(blocked)
 	lo, hi := d.Offsets[s.User], d.Offsets[s.User+1]
 	for _, item := range d.Items[lo:hi] {
-		blocked[item>>6] |= 1 << (item & 63)
+		if item >= 0 {
+			blocked[item>>6] |= 1 << (item & 63)
+		}
 	}
 	end := lo + int(s.End)
 	q := features.Query{History: d.Items[lo:end], K: m.candidates, Blocked: blocked}
@@ -128,5 +130,5 @@ func (m *hardMiner) query(s features.Slate, blocked []uint64) features.Query {
 	if d.Kinds != nil {
 		q.Kinds = d.Kinds[lo:end]
 	}
-	return q
+	return q.Known()
 }
