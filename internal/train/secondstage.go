@@ -25,7 +25,7 @@ type SecondOptions struct {
 	Registry   *registry.Registry
 	First      string // version that retrieves: a name, "current" or "latest"
 	Candidates int    // how many items it retrieves; default 200
-	Hard       int    // negatives of a slate, besides those by popularity, that are drawn from what the first stage retrieves; default 4, negative for none
+	Hard       int    // negatives of a slate, besides those by popularity, that are drawn from what the first stage retrieves, as far as there are so many; default 4, negative for none
 	Publish    bool   // whether a version is published
 	Promote    bool   // whether it becomes current when the gate lets it
 	Hold       bool   // do not make it current even if nothing is
@@ -242,19 +242,30 @@ func (s *second) chooseBlend(ctx context.Context) error {
 			squares[i] += (gain - alone) * (gain - alone)
 		}
 	}
+	s.sum.Blend = s.bestBlend(gains, squares, cases)
+	return nil
+}
+
+// bestBlend chooses among the blends by what each adds to the first stage alone,
+// in sums over so many cases of gains and of their squares.
+func (s *second) bestBlend(gains, squares [len(blends)]float64, cases float64) float64 {
 	best := 0
 	for i := range gains {
 		if gains[i] > gains[best] {
 			best = i
 		}
 	}
-	if doubt := math.Sqrt(squares[best]); gains[best] < sure*doubt { // sum over its standard error
+	doubt := math.Sqrt(squares[best])
+	switch {
+	case best == 0:
+		s.opt.Say("blend 0: no weight of the second stage adds anything to NDCG@10 on validation events")
+	case gains[best] < sure*doubt: // sum over its standard error
 		s.opt.Say("blend 0: on validation events the best one, %g, adds %.4f to NDCG@10, which may be chance (standard error %.4f)", blends[best], gains[best]/cases, doubt/cases)
-		return nil
+		best = 0
+	default:
+		s.opt.Say("blend %g: it adds most to NDCG@10 on validation events, %.4f", blends[best], gains[best]/cases)
 	}
-	s.sum.Blend = blends[best]
-	s.opt.Say("blend %g: it adds most to NDCG@10 on validation events, %.4f", s.sum.Blend, gains[best]/cases)
-	return nil
+	return blends[best]
 }
 
 // gainAt10 is the NDCG@10 of a wanted item and its score among candidates that
