@@ -71,6 +71,19 @@ func (f registryFlag) dir() string {
 	return f.Registry
 }
 
+// workersFlag is that of every command that computes.
+type workersFlag struct {
+	Workers int `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
+}
+
+// Validate is asked by kong before a command runs, wherever the value comes from.
+func (f workersFlag) Validate() error {
+	if f.Workers < 0 {
+		return fmt.Errorf("--workers is %d, want 0 (one a core) or more", f.Workers)
+	}
+	return nil
+}
+
 // dataFlags say what is read and how it is cut.
 type dataFlags struct {
 	Data         string   `help:"Interactions: a file (CSV, MovieLens .dat, RecBole .inter, NDJSON, Parquet; plain, .gz or .zst) or a folder that holds one." required:"" type:"path" placeholder:"PATH"`

@@ -26,7 +26,7 @@ type evaluateCmd struct {
 	Model     string `help:"Version to judge: its name, current or latest." default:"current"`
 	Baselines *bool  `help:"Judge popularity, last transition and VMIS-kNN too, fitted to the data's training part; by default where a report is written." negatable:""`
 	Report    string `help:"Write the report here: a folder for report.html and report.json." type:"path" placeholder:"DIR"`
-	Workers   int    `help:"Goroutines; 0 is one a core." default:"0"`
+	workersFlag
 }
 
 // evaluated is the last line of evaluate.
@@ -206,7 +206,7 @@ type compareCmd struct {
 	B string `arg:"" help:"The version to compare it with."`
 	cutFlags
 	registryFlag
-	Workers int `help:"Goroutines; 0 is one a core." default:"0"`
+	workersFlag
 }
 
 // Run implements runner.
