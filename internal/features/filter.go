@@ -2,6 +2,9 @@ package features
 
 // applyCounts leaves out rare items and users as the options ask.
 func (r *rows) applyCounts() {
+	if r.opt.KeepPlaces {
+		r.orderUsers()
+	}
 	r.dropRareItems(r.opt.MinItemCount)
 	r.dropRareUsers(r.opt.MinUserCount)
 	for k := r.opt.KCore; k > 0; {
@@ -15,6 +18,23 @@ func (r *rows) applyCounts() {
 	if r.opt.Users > 0 {
 		r.firstUsers(r.opt.Users)
 	}
+}
+
+// orderUsers numbers users in the order of their first rows that DropItems keeps,
+// as if it had left out the others.
+func (r *rows) orderUsers() {
+	ordered, number := NewVocab(), make([]int32, r.users.Len())
+	for _, kept := range []bool{true, false} {
+		for _, t := range r.list {
+			if (t.item >= 0) == kept {
+				number[t.user] = intern(ordered, r.users.ID(t.user))
+			}
+		}
+	}
+	for i := range r.list {
+		r.list[i].user = number[r.list[i].user]
+	}
+	r.users = ordered
 }
 
 // dropRareItems leaves out the items with fewer than least events, and reports

@@ -29,18 +29,18 @@ func placed(d *Dataset) (out []string) {
 // TestKeepPlaces: what the rules on items leave out keeps its place, and nothing
 // else of the data changes.
 func TestKeepPlaces(t *testing.T) {
-	const log = "user,item,time\nu,a,1\nu,rare,2\nu,b,3\nu,ad,4\nv,a,1\nv,b,2\nv,ad,3\nw,a,1\nw,odd,2\nx,ad,1\nx,only,2\n"
+	const log = "user,item,time\nw,ad,0\nu,a,1\nu,rare,2\nu,b,3\nu,ad,4\nv,a,1\nv,b,2\nv,ad,3\nw,a,1\nw,odd,2\nx,ad,1\nx,only,2\n"
 	for name, tt := range map[string]struct {
 		opt  ReadOptions
 		want []string
 	}{
-		"counts":      {ReadOptions{MinItemCount: 2}, []string{"u: a . b ad", "v: a b ad", "w: a .", "x: ad ."}},
-		"dropped":     {ReadOptions{DropItems: []string{"ad"}}, []string{"u: a rare b .", "v: a b .", "w: a odd", "x: . only"}},
-		"nobody left": {ReadOptions{MinItemCount: 2, DropItems: []string{"ad"}}, []string{"u: a . b .", "v: a b .", "w: a ."}},
+		"counts":      {ReadOptions{MinItemCount: 2}, []string{"w: ad a .", "u: a . b ad", "v: a b ad", "x: ad ."}},
+		"dropped":     {ReadOptions{DropItems: []string{"ad"}}, []string{"u: a rare b .", "v: a b .", "w: . a odd", "x: . only"}},
+		"nobody left": {ReadOptions{MinItemCount: 2, DropItems: []string{"ad"}}, []string{"u: a . b .", "v: a b .", "w: . a ."}},
 		"users":       {ReadOptions{MinItemCount: 2, DropItems: []string{"ad"}, MinUserCount: 2}, []string{"u: a . b .", "v: a b ."}},
-		"core":        {ReadOptions{KCore: 2}, []string{"u: a . b ad", "v: a b ad"}},
-		"first":       {ReadOptions{DropItems: []string{"a"}, MinItemCount: 2, Users: 2}, []string{"u: . . b ad", "v: . b ad"}},
-		"no rule":     {ReadOptions{}, []string{"u: a rare b ad", "v: a b ad", "w: a odd", "x: ad only"}},
+		"core":        {ReadOptions{KCore: 2}, []string{"w: ad a .", "u: a . b ad", "v: a b ad"}},
+		"first":       {ReadOptions{DropItems: []string{"a"}, MinItemCount: 2, Users: 2}, []string{"w: ad . .", "u: . . b ad"}},
+		"no rule":     {ReadOptions{}, []string{"w: ad a odd", "u: a rare b ad", "v: a b ad", "x: ad only"}},
 	} {
 		without, report := read(t, log, tt.opt)
 		tt.opt.KeepPlaces = true

@@ -156,6 +156,38 @@ func TestJudgesSeeThePlacesOfTheService(t *testing.T) {
 	must1(judge(t.Context(), "first", s.first.Model, s.cases, s.first.Counts, JudgeOptions{}))
 }
 
+// TestNightJudgesInPlace: a night judges the current version with places if it
+// reads them, and asks for the same events in any case.
+func TestNightJudgesInPlace(t *testing.T) {
+	s, all := rareStage(t)
+	plan := Plan{Data: DataPlan{Split: features.SplitLeaveOneOut, MinItemCount: 2, DropItems: []string{all.Vocab.ID(all.Items[0])}}}
+	n := &night{plan: plan, opt: NightOptions{Data: s.opt.Data}}
+	var err error
+	if n.data, _, err = features.Read(s.opt.Data, plan.Data.ReadOptions()); err != nil {
+		t.Fatal(err)
+	}
+	n.split = features.LeaveOneOut(n.data)
+	p := &Published{Model: s.first.Model}
+	if got := must1(n.splitFor(t.Context(), p)); got != n.split {
+		t.Error("one stage is judged with places")
+	}
+	p.Second = &TwoStages{Blend: 1}
+	got, longer := must1(n.splitFor(t.Context(), p)), 0
+	for i, c := range got.Test {
+		if diff := cmp.Diff(n.split.Test[i], c.Known()); diff != "" {
+			t.Fatal(diff)
+		}
+		want := served(all, c.User, len(c.Input), n.data.Vocab)
+		if !slices.Equal(c.Input, want.Items) {
+			t.Fatalf("user %d: judged after %v, served after %v", c.User, c.Input, want.Items)
+		}
+		longer += len(c.Input) - len(n.split.Test[i].Input)
+	}
+	if longer == 0 {
+		t.Error("no event keeps a place")
+	}
+}
+
 func must1[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
