@@ -131,22 +131,6 @@ func TestLeaseRefusesTheSecond(t *testing.T) {
 }
 
 // A lock that a dead process left is taken when it is stale, or when it is known to be dead, and only if nobody renews it.
-// TestLeaseOfAClockAhead: nobody has said anything in a negative time.
-func TestLeaseOfAClockAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := &memory{}
-		h := died(time.Now().Add(90 * time.Second))
-		if err := m.Create(t.Context(), leaseFile, h.encode()); err != nil {
-			t.Fatal(err)
-		}
-		err := leaseOn(t, m).take(t.Context())
-		want := "at " + h.Renewed.Format(time.RFC3339) + " by its clock, which is 1m30s or more ahead of ours"
-		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), " ago") {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	})
-}
-
 func TestLeaseTakesOver(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
