@@ -71,6 +71,19 @@ func (f registryFlag) dir() string {
 	return f.Registry
 }
 
+// workersFlag is that of every command that computes.
+type workersFlag struct {
+	Workers int `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
+}
+
+// Validate is asked by kong before a command runs, wherever the value comes from.
+func (f workersFlag) Validate() error {
+	if f.Workers < 0 {
+		return fmt.Errorf("--workers is %d, want 0 (one a core) or more", f.Workers)
+	}
+	return nil
+}
+
 // dataFlags say what is read and how it is cut.
 type dataFlags struct {
 	Data         string   `help:"Interactions: a file (CSV, MovieLens .dat, RecBole .inter, NDJSON, Parquet; plain, .gz or .zst) or a folder that holds one." required:"" type:"path" placeholder:"PATH"`
@@ -97,22 +110,30 @@ func (f dataFlags) plan() train.DataPlan {
 
 // load reads and cuts the data.
 func (f dataFlags) load(a *app) (*features.Dataset, *features.Split, error) {
-	return load(a, f.Data, f.plan())
+	return load(a, f.Data, f.plan(), false)
 }
 
-// load reads data and cuts it as a plan says.
-func load(a *app, path string, plan train.DataPlan) (*features.Dataset, *features.Split, error) {
+// load reads data and cuts it as a plan says. With places, what the plan leaves out
+// for its item keeps its place in the histories of the test cases.
+func load(a *app, path string, plan train.DataPlan, places bool) (*features.Dataset, *features.Split, error) {
 	if err := plan.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	data, report, err := features.ReadContext(a.ctx, path, plan.ReadOptions())
+	opt := plan.ReadOptions()
+	opt.KeepPlaces = places
+	all, report, err := features.ReadContext(a.ctx, path, opt)
 	if err != nil {
 		return nil, nil, err
 	}
+	data := all.Known()
 	a.say("data: %d events of %d users on %d items, %d rows with faults, %d left out (kept: %s)",
 		report.Events, report.Users, report.Items, report.Faults.Total, report.Filtered, plan.Filter())
 	split, err := plan.Cut(data)
-	return data, split, err
+	if err != nil {
+		return nil, nil, err
+	}
+	split.Test = all.InPlace(split.Test)
+	return data, split, nil
 }
 
 // cutFlags are the dataFlags of commands that judge versions: what is not given

@@ -159,3 +159,23 @@ func eachWay(t *testing.T, flag, value string, check func(*trainCmd), args ...st
 		check(c)
 	}
 }
+
+// TestWorkersBelowNone: every command refuses them before it reads anything,
+// wherever they come from.
+func TestWorkersBelowNone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("workers: -1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{
+		"study --data x.csv", "train --data x.csv --registry r", "train --data x.csv --registry r --recipe dare", "evaluate --data x.csv --registry r",
+		"compare a b --data x.csv --registry r", "publish config.go --data x.csv --registry r", "nightly --source x --registry r",
+	} {
+		for _, how := range []string{"--workers=-1", "--config=" + file} {
+			o := trainjob(t, append(strings.Fields(command), how)...)
+			if o.code != exitUsage || !strings.Contains(o.errors, "--workers is -1") {
+				t.Errorf("%s %s: exit code %d, %s", command, how, o.code, o.errors)
+			}
+		}
+	}
+}

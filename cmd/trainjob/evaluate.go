@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,7 +26,7 @@ type evaluateCmd struct {
 	Model     string `help:"Version to judge: its name, current or latest." default:"current"`
 	Baselines *bool  `help:"Judge popularity, last transition and VMIS-kNN too, fitted to the data's training part; by default where a report is written." negatable:""`
 	Report    string `help:"Write the report here: a folder for report.html and report.json." type:"path" placeholder:"DIR"`
-	Workers   int    `help:"Goroutines; 0 is one a core." default:"0"`
+	workersFlag
 }
 
 // evaluated is the last line of evaluate.
@@ -66,7 +67,7 @@ func (c *evaluateCmd) Run(a *app) error {
 	a.say("instruction set: %s", kernel.Features())
 	a.say("version %s: %s", p.Version, p.Served().Describe())
 	plan := c.plan(p.Plan.Data)
-	data, split, err := load(a, c.Data, plan)
+	data, split, err := load(a, c.Data, plan, p.ReadsPlaces())
 	if err != nil {
 		return err
 	}
@@ -205,7 +206,7 @@ type compareCmd struct {
 	B string `arg:"" help:"The version to compare it with."`
 	cutFlags
 	registryFlag
-	Workers int `help:"Goroutines; 0 is one a core." default:"0"`
+	workersFlag
 }
 
 // Run implements runner.
@@ -242,7 +243,7 @@ func (c *compareCmd) Run(a *app) error {
 // judge asks all versions the questions of the first one's plan.
 func (c *compareCmd) judge(a *app, versions []*train.Published) ([]*eval.Result, error) {
 	plan := c.plan(versions[0].Plan.Data)
-	data, split, err := load(a, c.Data, plan)
+	data, split, err := load(a, c.Data, plan, slices.ContainsFunc(versions, (*train.Published).ReadsPlaces))
 	if err != nil {
 		return nil, err
 	}

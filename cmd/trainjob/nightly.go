@@ -41,7 +41,7 @@ type nightlyCmd struct {
 	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10." default:"0"`
 	MinCases    int     `help:"Gate: the fewest test cases on which a current version may be replaced." default:"100"`
 	NoBaselines bool    `help:"Judge without popularity, last transition and VMIS-kNN beside the model."`
-	Workers     int     `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
+	workersFlag
 
 	Work            string        `help:"Folder for what an interrupted night goes on with; by default .night in the registry." type:"path" placeholder:"DIR"`
 	CheckpointEvery time.Duration `help:"Longest time within an epoch without a checkpoint." default:"2m"`
@@ -135,7 +135,7 @@ func (c *nightlyCmd) Run(a *app) (err error) {
 
 func (c *nightlyCmd) options(a *app) (train.NightlyOptions, error) {
 	publish := publishFlags{
-		Name: c.Name, Promote: !c.Hold, Hold: c.Hold, MaxDrop: c.MaxDrop, MinNDCG: c.MinNDCG, NoBaselines: c.NoBaselines, Workers: c.Workers,
+		Name: c.Name, Promote: !c.Hold, Hold: c.Hold, MaxDrop: c.MaxDrop, MinNDCG: c.MinNDCG, NoBaselines: c.NoBaselines, workersFlag: c.workersFlag,
 	}
 	night, err := publish.options(a, "", c.registryFlag)
 	if err != nil {

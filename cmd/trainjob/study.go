@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"seqrec/internal/eval"
@@ -32,7 +34,7 @@ type studyCmd struct {
 	Positives    int      `help:"Training positives a user." default:"19"`
 	PositiveStep int      `help:"Events from one to the next older one." default:"5"`
 	Negatives    int      `help:"Items a slate has that were not taken, drawn by popularity." default:"2"`
-	Workers      int      `help:"Goroutines that score; 0 is one a core." default:"0"`
+	workersFlag
 }
 
 // Help implements kong.HelpProvider.
@@ -112,13 +114,37 @@ func (c *studyCmd) zeros() error {
 	return nil
 }
 
+// checkLists reports what is wrong with the models and seeds: a model without a
+// name would be the default one, and an interval over seeds takes their runs to be
+// independent.
+func (c *studyCmd) checkLists() error {
+	var faults []error
+	for i, name := range c.Models {
+		switch {
+		case !slices.Contains(lifelong.Kinds(), name):
+			faults = append(faults, fmt.Errorf("--models: model %q is unknown, want some of %s", name, strings.Join(lifelong.Kinds(), ", ")))
+		case slices.Contains(c.Models[:i], name):
+			faults = append(faults, fmt.Errorf("--models: %s is named twice", name))
+		}
+	}
+	for i, seed := range c.Seeds {
+		if slices.Contains(c.Seeds[:i], seed) {
+			faults = append(faults, fmt.Errorf("--seeds: %d is named twice, and equal seeds are one run, not two", seed))
+		}
+	}
+	if len(c.Models) == 0 || len(c.Seeds) == 0 {
+		faults = append(faults, errors.New("want a model and a seed"))
+	}
+	return errors.Join(faults...)
+}
+
 // plans are the settings of every member.
 func (c *studyCmd) plans() (plans []train.LifelongPlan, err error) {
 	if err := c.zeros(); err != nil {
 		return nil, err
 	}
-	if len(c.Models) == 0 || len(c.Seeds) == 0 {
-		return nil, fmt.Errorf("%w: want a model and a seed", errUsage)
+	if err := c.checkLists(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	for _, name := range c.Models {
 		p := train.LifelongPlan{Model: lifelong.Config{Model: name, Width: c.Width, Length: c.Length, Select: c.Select},

@@ -62,6 +62,16 @@ func TestStudyRefuses(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s", args, o.code, o.errors)
 		}
 	}
+	for flags, want := range map[string]string{
+		"--models ,":         `model "" is unknown`,
+		"--models dare,dare": "dare is named twice",
+		"--models ,dare":     `model "" is unknown`,
+		"--seeds 1,2,1":      "1 is named twice",
+	} {
+		if o := trainjob(t, append([]string{"study", "--data", "x.csv"}, strings.Fields(flags)...)...); o.code != exitUsage || !strings.Contains(o.errors, want) {
+			t.Errorf("%s: exit code %d, %s", flags, o.code, o.errors)
+		}
+	}
 	if o := trainjob(t, "study", "--data", filepath.Join(t.TempDir(), "none.csv")); o.code != exitFailed {
 		t.Errorf("no such file: exit code %d, %s", o.code, o.errors)
 	}

@@ -59,7 +59,7 @@ type publishFlags struct {
 	MaxDrop     float64 `help:"Gate: the share of the current version's NDCG@10 that may be lost beyond doubt." default:"0.02"`
 	MinNDCG     float64 `name:"min-ndcg" help:"Gate: the least NDCG@10. What is below it never becomes current, not even as the first version." default:"0"`
 	NoBaselines bool    `help:"Report without popularity, last transition and VMIS-kNN beside the model; the gate looks at popularity all the same."`
-	Workers     int     `help:"Goroutines; 0 is one a core. It changes no result." default:"0"`
+	workersFlag
 }
 
 // overrides are settings of a recipe. Nil keeps what the recipe says.

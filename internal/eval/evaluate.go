@@ -35,6 +35,9 @@ type Options struct {
 	// Catalogue is the size of the catalogue of the cases. What the model does not
 	// know of it is ranked below everything that it knows. 0: all that it knows.
 	Catalogue int
+	// Places lets histories hold events of unknown items, -1, which the rankers
+	// must know what to do with. They count for nothing else.
+	Places    bool
 	Workers   int    // 0: all processors
 	Batch     int    // cases scored by one call; 0: up to 64, 16 MiB of scores
 	Seed      uint64 // of the bootstrap
@@ -78,7 +81,7 @@ func Evaluate(ctx context.Context, newRanker func() features.Ranker, cases []fea
 	if opt.Counts != nil && len(opt.Counts) != items {
 		panic(fmt.Sprintf("eval: %d counts for %d items", len(opt.Counts), items))
 	}
-	if err := checkCases(cases, items); err != nil {
+	if err := checkCases(cases, items, opt.Places); err != nil {
 		return nil, err
 	}
 	opt = opt.withDefaults(items)
@@ -92,14 +95,18 @@ func Evaluate(ctx context.Context, newRanker func() features.Ranker, cases []fea
 	return r, nil
 }
 
-func checkCases(cases []features.Case, items int) error {
+func checkCases(cases []features.Case, items int, places bool) error {
+	least := int32(0)
+	if places {
+		least = -1
+	}
 	for i := range cases {
 		c := &cases[i]
 		if c.Target < -1 || int(c.Target) >= items {
 			return fmt.Errorf("evaluate case %d (user %d): target %d is outside the catalogue of %d items", i, c.User, c.Target, items)
 		}
 		for _, item := range c.Input {
-			if item < 0 || int(item) >= items {
+			if item < least || int(item) >= items {
 				return fmt.Errorf("evaluate case %d (user %d): history item %d is outside the catalogue of %d items", i, c.User, item, items)
 			}
 		}
@@ -270,11 +277,21 @@ func (e *evaluation) result() *Result {
 	r.Protocol = e.protocol(g.users())
 	r.Coverage10 = float64(countBits(e.seen)) / float64(e.opt.Catalogue)
 	r.Popularity10, r.Novelty10 = mean(e.popular), mean(e.novel)
-	r.Lengths = slicesBy(lengthEdges[:], r.Ranks, func(i int) int { return len(e.cases[i].Input) })
+	r.Lengths = slicesBy(lengthEdges[:], r.Ranks, func(i int) int { return knownEvents(e.cases[i].Input) })
 	if e.opt.Counts != nil {
 		r.Targets = slicesBy(countEdges[:], r.Ranks, e.targetCount)
 	}
 	return r
+}
+
+// knownEvents counts the events of a history without those of unknown items.
+func knownEvents(history []int32) (n int) {
+	for _, item := range history {
+		if item >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // targetCount is how often the target of case i was trained.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"seqrec/internal/features"
 	"seqrec/internal/kernel"
 )
@@ -315,6 +317,29 @@ func TestBadCasesAreNamed(t *testing.T) {
 	}
 	if _, err := Evaluate(t.Context(), factory(rows), nil, 3, Options{}); err == nil {
 		t.Error("no cases gave no error")
+	}
+}
+
+// TestPlacesCountForNothing: an event of an unknown item reaches the ranker, and
+// changes no rank of its own and no length.
+func TestPlacesCountForNothing(t *testing.T) {
+	rows := [][]float32{{1, 2, 3}, {3, 2, 1}}
+	var want *Result
+	for _, history := range [][]int32{{1, 2}, {1, -1, 2, -1}} {
+		r, err := Evaluate(t.Context(), factory(rows), []features.Case{{Input: history, Target: 0}}, 3, Options{Places: true, Counts: []int64{1, 1, 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Seconds = 0
+		if want == nil {
+			want = r
+		}
+		if diff := cmp.Diff(want, r); diff != "" {
+			t.Errorf("after %v: %s", history, diff)
+		}
+	}
+	if _, err := Evaluate(t.Context(), factory(rows), []features.Case{{Input: []int32{-2}}}, 3, Options{Places: true}); err == nil {
+		t.Error("item -2 is taken")
 	}
 }
 

@@ -37,7 +37,7 @@ func (m *marks) clear() {
 func (m *marks) fill(history []int32, target int32) {
 	m.clear()
 	for _, item := range history {
-		if item != target {
+		if item != target && item >= 0 {
 			m.add(item)
 		}
 	}

@@ -24,6 +24,7 @@ func NewGatherer(opt ReadOptions) (*Gatherer, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
 	}
+	opt.KeepPlaces = false
 	return &Gatherer{rows: newRows(&opt)}, nil
 }
 

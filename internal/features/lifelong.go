@@ -6,8 +6,8 @@ import (
 
 // Slate is one question to a target-aware model: an item that a user
 // did take and items that they did not, all asked at one moment. The history is
-// the events of User before index End, End counted within the user; how many of
-// the newest of them a model looks at is its own affair. The item at End may be
+// the events of User before index End, End counted within the user, those of
+// unknown items too; how many of the newest of them a model looks at is its own affair. The item at End may be
 // in that history already, where users repeat themselves; the event is not.
 type Slate struct {
 	User       int32
@@ -17,6 +17,9 @@ type Slate struct {
 
 // SlateOptions configures CutSlates. The zero value is the protocol of DARE
 // (arXiv 2410.02604): zero values take the defaults named.
+//
+// Whatever counts or is counted in events, does so in those of known items: an
+// event of an unknown one (see Dataset) has a place in histories, and no more.
 type SlateOptions struct {
 	MinEvents  int     // users with fewer events are left out; 0 is 210
 	Negatives  int     // negatives a slate; 0 is 2
@@ -98,10 +101,10 @@ func CutSlates(d *Dataset, o SlateOptions) (*SlateSplit, error) {
 	c := slateCutter{opt: o, popular: popular, taken: make([]int32, d.Vocab.Len())}
 	for u := range d.Users {
 		items, _ := d.User(u)
-		switch {
-		case len(items) < o.MinEvents:
+		switch unseen := c.begin(u, items); {
+		case len(c.known) < o.MinEvents:
 			out.Short++
-		case !c.begin(u, items):
+		case !unseen:
 			out.Full++
 		default:
 			out.Test = c.cut(out.Test, 1)
@@ -123,11 +126,12 @@ func slateCounts(d *Dataset, o SlateOptions) []int64 {
 	counts := make([]int64, d.Vocab.Len())
 	for u := range d.Users {
 		items, _ := d.User(u)
-		if n := len(items); n >= o.MinEvents {
-			items = items[:max(n-2, 0)]
+		known := knownOf(nil, items)
+		if n := len(known); n >= o.MinEvents {
+			known = known[:max(n-2, 0)]
 		}
-		for _, item := range items {
-			counts[item]++
+		for _, i := range known {
+			counts[items[i]]++
 		}
 	}
 	return counts
@@ -140,6 +144,7 @@ type slateCutter struct {
 	taken   []int32 // by item: number, plus one, of the last user who took it
 	user    int32
 	items   []int32 // of user
+	known   []int32 // indices of those events of user whose items are known
 	unseen  int     // items that user never takes
 	rng     stream
 	block   []int32 // room for candidates, cut off as they are needed
@@ -148,9 +153,10 @@ type slateCutter struct {
 // begin turns to a user and reports whether there is an item that they never take.
 func (c *slateCutter) begin(user int, items []int32) bool {
 	c.user, c.items, c.unseen = int32(user), items, len(c.taken)
+	c.known = knownOf(c.known[:0], items)
 	c.rng = stream{seed: c.opt.Seed, key: uint64(user)<<8 | 'l'}
-	for _, item := range items {
-		if c.taken[item] != c.user+1 {
+	for _, i := range c.known {
+		if item := items[i]; c.taken[item] != c.user+1 {
 			c.taken[item] = c.user + 1
 			c.unseen--
 		}
@@ -158,13 +164,24 @@ func (c *slateCutter) begin(user int, items []int32) bool {
 	return c.unseen > 0
 }
 
+// knownOf appends the indices of the events of known items.
+func knownOf(dst, items []int32) []int32 {
+	for i, item := range items {
+		if item >= 0 {
+			dst = append(dst, int32(i))
+		}
+	}
+	return dst
+}
+
 // cut appends the slate of the back-th event from the end, where there are
 // enough events before it.
 func (c *slateCutter) cut(dst []Slate, back int) []Slate {
-	at := len(c.items) - back
-	if at < c.opt.MinHistory {
+	before := len(c.known) - back
+	if before < c.opt.MinHistory {
 		return dst
 	}
+	at := c.known[before]
 	n := 1 + c.opt.Negatives
 	if len(c.block) < n {
 		c.block = make([]int32, max(n, 1<<14))
@@ -175,7 +192,7 @@ func (c *slateCutter) cut(dst []Slate, back int) []Slate {
 	for i := range row[1:] {
 		row[1+i] = c.negative()
 	}
-	return append(dst, Slate{User: c.user, End: int32(at), Candidates: row})
+	return append(dst, Slate{User: c.user, End: at, Candidates: row})
 }
 
 // tries is how many draws may hit the user's own items. At one in twenty items

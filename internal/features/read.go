@@ -62,6 +62,7 @@ type ReadOptions struct {
 	MinUserCount  int      // leave out users with fewer events, once
 	KCore         int      // leave out users and items with fewer events until none is left
 	Users         int      // keep the first this many users; 0 keeps all
+	KeepPlaces    bool     // events of items that DropItems, MinItemCount and KCore leave out stay, as item -1; no rule counts them
 	MaxFaultShare float64  // more bad rows than this share is an error; 0 is one half
 }
 
@@ -138,7 +139,7 @@ func ReadFrom(in io.Reader, opt ReadOptions) (*Dataset, *Report, error) {
 	if len(r.list) == 0 {
 		return nil, &Report{Format: format, Faults: r.faults, Filtered: before}, fmt.Errorf("%w: none of %d is left by the smallest counts", ErrNoEvents, before)
 	}
-	r.filtered += before - len(r.list)
+	r.filtered += before - r.known()
 	r.sort()
 	d := r.dataset()
 	rep := Describe(d)

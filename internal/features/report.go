@@ -30,8 +30,9 @@ type Report struct {
 	Faults   Faults  `json:"faults"`
 }
 
-// Describe counts a data set.
+// Describe counts a data set; events of unknown items do not count.
 func Describe(d *Dataset) *Report {
+	d = d.Known()
 	rep := &Report{Users: len(d.Users), Items: d.Vocab.Len(), Events: d.Len(), Timed: d.Times != nil}
 	if rep.Users == 0 {
 		return rep

@@ -13,7 +13,7 @@ import (
 
 // row is one interaction as a reader found it, ids interned.
 type row struct {
-	user, item int32
+	user, item int32   // item is -1 where ReadOptions.KeepPlaces keeps no more than the place
 	time       float64 // in the unit of the file until settled, then Unix ms
 	rating     float32 // NaN when there is none
 	line       int32   // for faults found later; saturates
@@ -119,7 +119,10 @@ func (r *rows) take(line int, in raw, t row) *rowFault {
 	}
 	r.rated = r.rated || !math.IsNaN(rating)
 	t.line, t.rating = int32(min(line, math.MaxInt32)), float32(rating)
-	t.user, t.item, t.kind = intern(r.users, in.user), intern(r.items, in.item), int16(intern(r.kinds, in.kind))
+	t.user, t.item, t.kind = intern(r.users, in.user), -1, int16(intern(r.kinds, in.kind))
+	if !r.dropped[in.item] {
+		t.item = intern(r.items, in.item)
+	}
 	r.list = append(r.list, t)
 	return nil
 }
@@ -138,7 +141,7 @@ func parseRating(text string) (float64, *rowFault) {
 
 // keeps applies the options that look at one row.
 func (r *rows) keeps(in raw, rating float64) (bool, *rowFault) {
-	if r.wanted != nil && !r.wanted[in.kind] || r.dropped[in.item] {
+	if r.wanted != nil && !r.wanted[in.kind] || r.dropped[in.item] && !r.opt.KeepPlaces {
 		return false, nil
 	}
 	if r.opt.MinRating == 0 {
@@ -280,10 +283,13 @@ func (r *rows) dataset() *Dataset {
 			d.Users = append(d.Users, r.users.ID(t.user))
 			d.Offsets = append(d.Offsets, i)
 		}
-		if number[t.item] == 0 {
-			number[t.item] = d.Vocab.Add(r.items.ID(t.item)) + 1
+		d.Items[i] = -1
+		if t.item >= 0 {
+			if number[t.item] == 0 {
+				number[t.item] = d.Vocab.Add(r.items.ID(t.item)) + 1
+			}
+			d.Items[i] = number[t.item] - 1
 		}
-		d.Items[i] = number[t.item] - 1
 		if d.Times != nil {
 			d.Times[i] = int64(t.time)
 		}

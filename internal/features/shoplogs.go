@@ -141,7 +141,7 @@ func (r *rows) takeShopRow(line int, log shopLog, fields []string) *rowFault {
 	}
 	before := len(r.list)
 	fault := r.take(line, in, row{time: float64(at), dated: true})
-	if fault == nil && len(r.list) > before {
+	if fault == nil && len(r.list) > before && r.list[before].item >= 0 {
 		r.categorize(r.list[before].item, category)
 	}
 	return fault

@@ -4,12 +4,15 @@ import "seqrec/internal/kernel"
 
 // Dataset is an interaction log grouped by user: the events of user u are
 // Items[Offsets[u]:Offsets[u+1]], oldest first (equal times keep file order).
-// Items are numbered 0..len(Vocab)-1; there is no padding item.
+// Items are numbered 0..len(Vocab)-1; there is no padding item. An event of item
+// -1 is of one that is unknown, and only its place in the history counts: see
+// ReadOptions.KeepPlaces. CutSlates and Describe take such events; Known leaves
+// them out for all others.
 type Dataset struct {
 	Users   []string  // external user ids, by user number
 	Vocab   *Vocab    // external item ids, by item number
 	Offsets []int     // len(Users)+1
-	Items   []int32   // item number of each event
+	Items   []int32   // item number of each event, -1 for an unknown item
 	Times   []int64   // Unix milliseconds of each event; nil when the source has none
 	Kinds   []string  // kind of each event; nil when the source has none
 	Ratings []float32 // rating of each event, NaN where there is none; nil when the source has none
@@ -30,7 +33,7 @@ type Batch struct {
 // Case is one ranking question with a known answer.
 type Case struct {
 	User   int      // user number
-	Input  []int32  // the whole known history, oldest first
+	Input  []int32  // the whole history, oldest first; -1, as of Dataset.InPlace, is an unknown item
 	Times  []int64  // nil or len(Input)
 	Kinds  []string // nil or len(Input): what was done each time
 	Target int32    // the item to find

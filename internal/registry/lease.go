@@ -180,8 +180,13 @@ func (l *lease) dead(h holding) bool {
 
 // heldBy refuses for the sake of a holder.
 func (l *lease) heldBy(h holding) error {
+	age := l.opts.Now().Sub(h.Renewed).Round(time.Second)
+	said := fmt.Sprintf("said so %s ago", age)
+	if age < 0 {
+		said = fmt.Sprintf("said so at %s by its clock, which is %s or more ahead of ours", h.Renewed.Format(time.RFC3339), -age)
+	}
 	return &Fault{Path: l.path, Kind: ErrLocked,
-		Detail: fmt.Sprintf("%s has run a night since %s and said so %s ago", h.who(), h.Taken.Format(time.RFC3339), l.opts.Now().Sub(h.Renewed).Round(time.Second)),
+		Detail: fmt.Sprintf("%s has run a night since %s and %s", h.who(), h.Taken.Format(time.RFC3339), said),
 		Mend:   fmt.Sprintf("wait for it or end it; if it is dead, run this again after %s, or remove the object", h.Renewed.Add(l.opts.Stale).Format(time.RFC3339)),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,12 +47,12 @@ func everySoOften(say func(done int)) func(done int) {
 // hardSlates is how many slates ask the first stage together.
 const hardSlates = 32
 
-// addHardNegatives appends n negatives to each slate, drawn from the first
-// candidates that model retrieves for the slate's history, less what the user
-// ever takes. A second stage is only ever asked to order what was retrieved, and
+// addHardNegatives appends up to n negatives to each slate, drawn without
+// replacement from the first candidates that model retrieves for the slate's
+// history, less what the user ever takes and what the slate has already. A second stage is only ever asked to order what was retrieved, and
 // items drawn by popularity look nothing like it (hard negatives from the
 // retrieval stage: Huang et al., KDD 2020, arXiv 2006.11632). A slate for which
-// nothing is left keeps what it has. workers does not change the result. asked
+// fewer are left gets those. workers does not change the result. asked
 // hears, from any goroutine, how many slates have been asked about.
 func addHardNegatives(ctx context.Context, model Model, b *Behaviours, slates []features.Slate, n, candidates int, seed uint64, workers int, asked func(done int)) error {
 	if workers == 0 {
@@ -85,6 +86,7 @@ type hardMiner struct {
 	queries    []features.Query
 	blocked    [][]uint64
 	retrieved  [][]kernel.Scored
+	pool       []int32 // what may be drawn
 }
 
 func (m *hardMiner) mine(slates []features.Slate, n int, rng *rand.Rand) {
@@ -98,17 +100,25 @@ func (m *hardMiner) mine(slates []features.Slate, n int, rng *rand.Rand) {
 	}
 	m.ranker.Rank(m.retrieved[:len(slates)], m.queries)
 	for i := range slates {
-		from := m.retrieved[i]
-		if len(from) == 0 {
-			continue
-		}
 		own := slates[i].Candidates
-		own = append(own[:len(own):len(own)], make([]int32, n)...)
-		for k := len(own) - n; k < len(own); k++ {
-			own[k] = from[rng.IntN(len(from))].Item
-		}
-		slates[i].Candidates = own
+		slates[i].Candidates = append(own[:len(own):len(own)], m.draw(m.retrieved[i], own, n, rng)...)
 	}
+}
+
+// draw gives up to n of what was retrieved, none twice and none that is there.
+func (m *hardMiner) draw(retrieved []kernel.Scored, there []int32, n int, rng *rand.Rand) []int32 {
+	m.pool = m.pool[:0]
+	for _, s := range retrieved {
+		if !slices.Contains(there, s.Item) {
+			m.pool = append(m.pool, s.Item)
+		}
+	}
+	n = min(n, len(m.pool))
+	for i := range n {
+		j := i + rng.IntN(len(m.pool)-i)
+		m.pool[i], m.pool[j] = m.pool[j], m.pool[i]
+	}
+	return m.pool[:n]
 }
 
 // query asks for what a slate's user never takes.
@@ -117,7 +127,9 @@ func (m *hardMiner) query(s features.Slate, blocked []uint64) features.Query {
 	clear(blocked)
 	lo, hi := d.Offsets[s.User], d.Offsets[s.User+1]
 	for _, item := range d.Items[lo:hi] {
-		blocked[item>>6] |= 1 << (item & 63)
+		if item >= 0 {
+			blocked[item>>6] |= 1 << (item & 63)
+		}
 	}
 	end := lo + int(s.End)
 	q := features.Query{History: d.Items[lo:end], K: m.candidates, Blocked: blocked}
@@ -128,5 +140,5 @@ func (m *hardMiner) query(s features.Slate, blocked []uint64) features.Query {
 	if d.Kinds != nil {
 		q.Kinds = d.Kinds[lo:end]
 	}
-	return q
+	return q.Known()
 }

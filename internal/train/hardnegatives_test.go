@@ -76,6 +76,11 @@ func TestAddHardNegatives(t *testing.T) {
 		if len(s.Candidates) != len(before)+n || !slices.Equal(s.Candidates[:len(before)], before) {
 			t.Fatalf("slate %d: %v of %v", i, s.Candidates, before)
 		}
+		for k, item := range s.Candidates[len(before):] {
+			if slices.Contains(s.Candidates[:len(before)+k], item) {
+				t.Fatalf("slate %d: item %d comes twice in %v", i, item, s.Candidates)
+			}
+		}
 		items, _ := data.User(int(s.User))
 		newest := int(items[s.End-1])
 		var near []int32
@@ -94,6 +99,32 @@ func TestAddHardNegatives(t *testing.T) {
 	stop()
 	if err := addHardNegatives(stopped, model, b, hard, n, candidates, 7, 2, func(int) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
+	}
+}
+
+// TestAddHardNegativesFew: what a slate has, and what was drawn, is not drawn again,
+// so that where little is retrieved all of it is taken once.
+func TestAddHardNegativesFew(t *testing.T) {
+	v := features.NewVocab("a", "b", "c", "d", "e", "f")
+	data := &features.Dataset{Vocab: v, Users: []string{"u"}, Offsets: []int{0, 3}, Items: []int32{0, 0, 0}}
+	for _, tt := range []struct {
+		candidates, n int
+		have, want    []int32 // the nearest to item 0 are 1, 2, 3, ...
+	}{
+		{1, 4, []int32{0, 5}, []int32{1}},
+		{1, 4, []int32{0, 1}, nil},
+		{3, 4, []int32{0, 2, 5}, []int32{1, 3}},
+		{5, 5, []int32{0}, []int32{1, 2, 3, 4, 5}},
+	} {
+		slates := []features.Slate{{End: 2, Candidates: tt.have}}
+		if err := addHardNegatives(t.Context(), modulo{v.Len()}, &Behaviours{Data: data}, slates, tt.n, tt.candidates, 1, 1, func(int) {}); err != nil {
+			t.Fatal(err)
+		}
+		got := slates[0].Candidates
+		added := slices.Sorted(slices.Values(got[len(tt.have):]))
+		if !slices.Equal(got[:len(tt.have)], tt.have) || !slices.Equal(added, tt.want) {
+			t.Errorf("%d of %d beside %v: %v", tt.n, tt.candidates, tt.have, got)
+		}
 	}
 }
 

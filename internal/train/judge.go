@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"seqrec/internal/baseline"
@@ -40,7 +41,9 @@ func JudgeSplit(ctx context.Context, name string, m Model, s *features.Split, op
 }
 
 func judge(ctx context.Context, name string, m Model, s *features.Split, counts []int64, opt JudgeOptions) (*eval.Result, error) {
-	r, err := eval.Evaluate(ctx, m.NewRanker, s.Test, s.Items, opt.options(name, s, counts))
+	o := opt.options(name, s, counts)
+	o.Places = readsPlaces(m)
+	r, err := eval.Evaluate(ctx, m.NewRanker, readable(m, s.Test), s.Items, o)
 	if err != nil {
 		return nil, fmt.Errorf("judge %s: %w", name, err)
 	}
@@ -49,13 +52,13 @@ func judge(ctx context.Context, name string, m Model, s *features.Split, counts 
 
 // Judge ranks the test cases of a split of data with a published version, with
 // both stages where it has two. Its vocabulary may be another. The catalogue that is ranked is the data's, so that
-// models of different nights can be compared: items unknown to the model are left
-// out of histories and come last, an unknown target is a miss, and what only the
-// model knows is not ranked.
+// models of different nights can be compared: items unknown to the model come last
+// and are left out of histories, where a second stage keeps their places as in the
+// service; an unknown target is a miss, and what only the model knows is not ranked.
 func (p *Published) Judge(ctx context.Context, data *features.Dataset, s *features.Split, opt JudgeOptions) (*eval.Result, error) {
 	cases := p.translate(s.Test, data.Vocab)
 	o := opt.options(p.label(), s, p.Counts)
-	o.Outside, o.Catalogue = p.outside(data), data.Vocab.Len()
+	o.Outside, o.Catalogue, o.Places = p.outside(data), data.Vocab.Len(), p.ReadsPlaces()
 	r, err := eval.Evaluate(ctx, p.Served().NewRanker, cases, p.Model.Items(), o)
 	if err != nil {
 		return nil, fmt.Errorf("judge version %s: %w", p.Version, err)
@@ -93,7 +96,29 @@ func (p *Published) UnknownItems(data *features.Dataset) (n int) {
 	return n
 }
 
-// translate gives the cases in the model's item numbers.
+// ReadsPlaces says whether the version reads more of a history than the events of
+// the items that it knows: the places of all others, which a second stage counts.
+func (p *Published) ReadsPlaces() bool { return readsPlaces(p.Served()) }
+
+func readsPlaces(m Model) bool {
+	_, ok := m.(*TwoStages)
+	return ok
+}
+
+// readable gives cases as a model can read them: only a second stage has a use for
+// the places of events of unknown items.
+func readable(m Model, cases []features.Case) []features.Case {
+	if readsPlaces(m) {
+		return cases
+	}
+	out := make([]features.Case, len(cases))
+	for i, c := range cases {
+		out[i] = c.Known()
+	}
+	return out
+}
+
+// translate gives the cases in the model's item numbers, and as it reads them.
 func (p *Published) translate(cases []features.Case, from *features.Vocab) []features.Case {
 	number := make([]int32, from.Len())
 	for i, id := range from.IDs() {
@@ -104,21 +129,15 @@ func (p *Published) translate(cases []features.Case, from *features.Vocab) []fea
 	}
 	out := make([]features.Case, len(cases))
 	for i, c := range cases {
-		out[i] = features.Case{User: c.User, Target: number[c.Target], At: c.At}
+		c.Target, c.Input = number[c.Target], slices.Clone(c.Input)
 		for j, item := range c.Input {
-			if number[item] < 0 {
-				continue
-			}
-			out[i].Input = append(out[i].Input, number[item])
-			if c.Times != nil {
-				out[i].Times = append(out[i].Times, c.Times[j])
-			}
-			if c.Kinds != nil {
-				out[i].Kinds = append(out[i].Kinds, c.Kinds[j])
+			if item >= 0 {
+				c.Input[j] = number[item]
 			}
 		}
+		out[i] = c
 	}
-	return out
+	return readable(p.Served(), out)
 }
 
 // Baselines fits every baseline to a split.

@@ -96,8 +96,9 @@ func countPresence(ctx context.Context, b *Behaviours, slates []features.Slate, 
 func (b *Behaviours) codes(items []int32) []int32 {
 	codes := make([]int32, len(items))
 	for i, item := range items {
-		if codes[i] = b.Categories.Of[item]; codes[i] == 0 {
-			codes[i] = -1
+		codes[i] = -1
+		if item >= 0 && b.Categories.Of[item] > 0 {
+			codes[i] = b.Categories.Of[item]
 		}
 	}
 	return codes

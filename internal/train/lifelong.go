@@ -220,8 +220,8 @@ type lifelongLoop struct {
 func (f *lifelongLoop) run(ctx context.Context) error {
 	train := f.split.Train
 	rows := 1
-	if len(train) > 0 {
-		rows = len(train[0].Candidates)
+	for _, s := range train { // hard negatives may be few
+		rows = max(rows, len(s.Candidates))
 	}
 	slates := max(1, f.plan.Batch/rows)
 	steps := (len(train) + slates - 1) / slates

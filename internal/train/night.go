@@ -388,7 +388,11 @@ func (n *night) judgeCurrent(ctx context.Context) error {
 	if p.Second != nil {
 		n.reranks = p.Second.Second.Config().Model
 	}
-	r, err := p.Judge(ctx, n.data, n.split, n.opt.Judge)
+	split, err := n.splitFor(ctx, p)
+	if err != nil {
+		return err
+	}
+	r, err := p.Judge(ctx, n.data, split, n.opt.Judge)
 	if err != nil {
 		return err
 	}

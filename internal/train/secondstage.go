@@ -25,7 +25,7 @@ type SecondOptions struct {
 	Registry   *registry.Registry
 	First      string // version that retrieves: a name, "current" or "latest"
 	Candidates int    // how many items it retrieves; default 200
-	Hard       int    // negatives of a slate, besides those by popularity, that are drawn from what the first stage retrieves; default 4, negative for none
+	Hard       int    // negatives of a slate, besides those by popularity, that are drawn from what the first stage retrieves, as far as there are so many; default 4, negative for none
 	Publish    bool   // whether a version is published
 	Promote    bool   // whether it becomes current when the gate lets it
 	Hold       bool   // do not make it current even if nothing is
@@ -111,23 +111,26 @@ func (s *second) read(ctx context.Context) (err error) {
 	if s.first, err = Open(s.opt.Registry, s.opt.First); err != nil {
 		return fmt.Errorf("first stage: %w; train one first, as by --recipe sasrec-ce", err)
 	}
-	data, _, err := features.ReadContext(ctx, s.opt.Data, s.opt.Filter.ReadOptions())
+	opt := s.opt.Filter.ReadOptions()
+	opt.KeepPlaces = true // the service counts places in what the store holds, and that is everything
+	data, _, err := features.ReadContext(ctx, s.opt.Data, opt)
 	if err != nil {
 		return err
 	}
 	items := catalogueOf(data, s.opt.Data, s.opt.Say)
 	data, unknown := inVocabulary(data, s.first.Vocab)
 	if unknown > 0 {
-		s.opt.Say("%d events are of items that the first stage does not know: left out", unknown)
+		s.opt.Say("%d events are of items that the first stage does not know: they keep their places in the histories, and count for nothing else", unknown)
 	}
 	s.b = NewBehaviours(data, items)
 	if s.split, err = features.CutSlates(data, s.plan.Slates); err != nil {
 		return err
 	}
-	s.cases = features.LeaveOneOut(data)
+	s.cases = features.LeaveOneOut(data.Known())
 	if s.first.Hash != s.cases.TargetHash && !s.leaveLearned() {
 		s.opt.Say("note: the first stage was trained for other test events than these: what it has learned from them flatters it here, and lowers the blend")
 	}
+	s.cases.Valid, s.cases.Test = data.InPlace(s.cases.Valid), data.InPlace(s.cases.Test)
 	s.sum.First, s.sum.Train, s.sum.Test = s.first.Version, len(s.split.Train), len(s.split.Test)
 	s.opt.Say("slates: %d to train, %d to validate, %d to test; %d users have too few events", len(s.split.Train), len(s.split.Valid), len(s.split.Test), s.split.Short)
 	return nil
@@ -158,9 +161,9 @@ func (s *second) leaveLearned() bool {
 	return true
 }
 
-// inVocabulary gives the data set with the item numbers of v; events of other items
-// are left out and counted.
-func inVocabulary(d *features.Dataset, v *features.Vocab) (*features.Dataset, int) {
+// inVocabulary gives the data set with the item numbers of v, -1 for items that are
+// not in it, and counts the events of these.
+func inVocabulary(d *features.Dataset, v *features.Vocab) (_ *features.Dataset, unknown int) {
 	number := make([]int32, d.Vocab.Len())
 	for i, id := range d.Vocab.IDs() {
 		number[i] = -1
@@ -168,23 +171,16 @@ func inVocabulary(d *features.Dataset, v *features.Vocab) (*features.Dataset, in
 			number[i] = n
 		}
 	}
-	out := &features.Dataset{Users: d.Users, Vocab: v, Offsets: make([]int, 1, len(d.Offsets))}
-	for u := range d.Users {
-		for i := d.Offsets[u]; i < d.Offsets[u+1]; i++ {
-			if number[d.Items[i]] < 0 {
-				continue
-			}
-			out.Items = append(out.Items, number[d.Items[i]])
-			if d.Times != nil {
-				out.Times = append(out.Times, d.Times[i])
-			}
-			if d.Kinds != nil {
-				out.Kinds = append(out.Kinds, d.Kinds[i])
-			}
+	out := &features.Dataset{Users: d.Users, Vocab: v, Offsets: d.Offsets, Items: make([]int32, len(d.Items)), Times: d.Times, Kinds: d.Kinds}
+	for i, item := range d.Items {
+		if out.Items[i] = -1; item >= 0 {
+			out.Items[i] = number[item]
 		}
-		out.Offsets = append(out.Offsets, len(out.Items))
+		if out.Items[i] < 0 {
+			unknown++
+		}
 	}
-	return out, len(d.Items) - len(out.Items)
+	return out, unknown
 }
 
 func (s *second) fit(ctx context.Context) (err error) {
@@ -226,7 +222,7 @@ func (s *second) chooseBlend(ctx context.Context) error {
 			return fmt.Errorf("choose the blend: %w", err)
 		}
 		q := features.Query{History: c.Input, Times: c.Times, Kinds: c.Kinds, At: c.At}
-		ranker.first.Score(scores, []features.Query{q})
+		ranker.first.Score(scores, []features.Query{q.Known()})
 		ranker.retrieve(scores, &q, nil)
 		cases++
 		at := slices.Index(ranker.named, c.Target)
@@ -246,19 +242,30 @@ func (s *second) chooseBlend(ctx context.Context) error {
 			squares[i] += (gain - alone) * (gain - alone)
 		}
 	}
+	s.sum.Blend = s.bestBlend(gains, squares, cases)
+	return nil
+}
+
+// bestBlend chooses among the blends by what each adds to the first stage alone,
+// in sums over so many cases of gains and of their squares.
+func (s *second) bestBlend(gains, squares [len(blends)]float64, cases float64) float64 {
 	best := 0
 	for i := range gains {
 		if gains[i] > gains[best] {
 			best = i
 		}
 	}
-	if doubt := math.Sqrt(squares[best]); gains[best] < sure*doubt { // sum over its standard error
+	doubt := math.Sqrt(squares[best])
+	switch {
+	case best == 0:
+		s.opt.Say("blend 0: no weight of the second stage adds anything to NDCG@10 on validation events")
+	case gains[best] < sure*doubt: // sum over its standard error
 		s.opt.Say("blend 0: on validation events the best one, %g, adds %.4f to NDCG@10, which may be chance (standard error %.4f)", blends[best], gains[best]/cases, doubt/cases)
-		return nil
+		best = 0
+	default:
+		s.opt.Say("blend %g: it adds most to NDCG@10 on validation events, %.4f", blends[best], gains[best]/cases)
 	}
-	s.sum.Blend = blends[best]
-	s.opt.Say("blend %g: it adds most to NDCG@10 on validation events, %.4f", s.sum.Blend, gains[best]/cases)
-	return nil
+	return blends[best]
 }
 
 // gainAt10 is the NDCG@10 of a wanted item and its score among candidates that

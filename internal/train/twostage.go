@@ -22,6 +22,9 @@ import (
 // Judges ask for an item again where it is the answer, though the history holds
 // it. So what the history holds and First puts among the candidates is scored
 // beside them, on their scale; the scores of the candidates are those of serving.
+//
+// Its rankers take histories with events of unknown items (-1), which keep their
+// places before Second, as in the service, and which First does not see.
 type TwoStages struct {
 	First      Model
 	Second     *lifelong.Model
@@ -80,7 +83,8 @@ type twoStageRanker struct {
 	first   features.Ranker
 	second  *lifelong.Scorer
 	kinds   map[string]int32
-	codes   []int32 // of the kinds of the history at hand
+	known   []features.Query // as the first stage reads them
+	codes   []int32          // of the kinds of the history at hand
 	top     kernel.TopK
 	best    []kernel.Scored
 	blocked []uint64
@@ -98,7 +102,11 @@ const aside = 1.0 / (1 << 60)
 // Score implements features.Ranker.
 func (r *twoStageRanker) Score(dst []float32, queries []features.Query) {
 	n := r.m.Items()
-	r.first.Score(dst, queries)
+	r.known = r.known[:0]
+	for i := range queries {
+		r.known = append(r.known, queries[i].Known())
+	}
+	r.first.Score(dst, r.known)
 	for i := range queries {
 		r.rerank(dst[i*n:(i+1)*n], &queries[i], nil)
 	}
@@ -109,7 +117,8 @@ func (r *twoStageRanker) Rank(dst [][]kernel.Scored, queries []features.Query) {
 	scores := make([]float32, r.m.Items())
 	for i := range queries {
 		q := &queries[i]
-		r.first.Score(scores, queries[i:i+1])
+		r.known = append(r.known[:0], q.Known())
+		r.first.Score(scores, r.known)
 		r.rerank(scores, q, q.Blocked)
 		r.top.Reset(q.K)
 		r.top.Scan(scores, 0, q.Blocked)
@@ -159,7 +168,9 @@ func (r *twoStageRanker) retrieve(scores []float32, q *features.Query, blocked [
 	r.blocked = append(r.blocked[:0], make([]uint64, words)...)
 	copy(r.blocked, blocked)
 	for _, item := range q.History {
-		r.blocked[item>>6] |= 1 << (item & 63)
+		if item >= 0 {
+			r.blocked[item>>6] |= 1 << (item & 63)
+		}
 	}
 	r.top.Reset(r.m.Candidates)
 	r.top.Scan(scores, 0, r.blocked)
@@ -174,6 +185,9 @@ func (r *twoStageRanker) retrieve(scores []float32, q *features.Query, blocked [
 		bar = r.stage1[r.fresh-1]
 	}
 	for _, item := range q.History {
+		if item < 0 {
+			continue
+		}
 		word, bit := item>>6, uint64(1)<<(item&63)
 		if open := blocked == nil || blocked[word]&bit == 0; open && scores[item] >= bar && r.blocked[word]&bit != 0 {
 			r.blocked[word] &^= bit // once

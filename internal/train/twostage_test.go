@@ -31,7 +31,7 @@ func (h *heard) has(text string) bool { return strings.Contains(strings.Join(h.l
 // without one do not take its place unseen.
 func TestSecondStageInService(t *testing.T) {
 	folder, reg, filter := smallWorld(t)
-	opt := train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "current", Candidates: 300, Publish: true, Promote: true, Name: "good", Say: t.Logf}
+	opt := train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "current", Candidates: 300, Hard: -1, Publish: true, Promote: true, Name: "good", Say: t.Logf}
 	good, err := train.SecondStage(t.Context(), smallPlan(), opt)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestSecondStageClaimsNoErasure(t *testing.T) {
 	var said heard
 	plan := smallPlan()
 	plan.Epochs, plan.Slates.Count = 1, 1
-	s, err := train.SecondStage(t.Context(), plan, train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "current", Publish: true, Say: said.say})
+	s, err := train.SecondStage(t.Context(), plan, train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "current", Hard: -1, Publish: true, Say: said.say})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestSecondStageLeavesOutWhatIsLearned(t *testing.T) {
 	var said heard
 	plan := smallPlan()
 	plan.Epochs, plan.Slates.Count = 1, 1
-	s, err := train.SecondStage(t.Context(), plan, train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "latest", Say: said.say})
+	s, err := train.SecondStage(t.Context(), plan, train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "latest", Hard: -1, Say: said.say})
 	if err != nil {
 		t.Fatal(err)
 	}
