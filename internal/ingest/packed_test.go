@@ -132,7 +132,7 @@ func TestWithinDamaged(t *testing.T) {
 		"format":             {damage(magicAt, 9), "format 9"},
 		"ends before it is":  {damage(23, 0xff, 0xff, 0xff, 0xfe), "damaged"},
 		"packed part":        {damage(61, 0, 0, 0), "cannot be read: record 1 of 3: gzip"},
-		"checksum":           {append(bytes.Clone(whole[:len(whole)-1]), whole[len(whole)-1]^1), "checksum"},
+		"checksum":           {append(bytes.Clone(whole[:len(whole)-1]), whole[len(whole)-1]^1), "its checksum is"},
 		"number of records":  {damage(57, 0x7f, 0xff, 0xff, 0xff), "unpacks to more"},
 		"negative number":    {damage(57, 0xff, 0xff, 0xff, 0xff), "unpacks to more"},
 		"shorter than heads": {damage(8, 0, 0, 0, 20), "damaged"},
