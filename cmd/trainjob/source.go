@@ -151,7 +151,7 @@ func (s logSource) Name() string { return s.name }
 func (s logSource) Gather(ctx context.Context, to *features.Gatherer) ([]features.Item, error) {
 	into := &gathering{to: to}
 	read, err := ingest.Replay(ctx, s.opts, ingest.Window{From: s.from, To: s.to}, into, nil)
-	if errors.Is(err, ingest.ErrOversize) { // all the rest was read, and no later night would do better
+	if errors.Is(err, ingest.ErrLeftOut) { // all the rest was read, and no later night would do better
 		s.say("%s: %v", s.name, err)
 	} else if err != nil {
 		return nil, err

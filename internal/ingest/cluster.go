@@ -64,13 +64,14 @@ func (c *cluster) close() { c.transport.CloseIdleConnections() }
 // fetched is what one fetch brought.
 type fetched struct {
 	records []record
-	bytes   int   // of keys and values
-	next    int64 // offset to go on from
-	high    int64 // offset after the last record of the partition
+	bytes   int    // of keys and values
+	next    int64  // offset to go on from
+	high    int64  // offset after the last record of the partition
+	memory  []byte // of the records; see take
 }
 
 // fetch reads records from an offset on, at least one if there is any within the waiting time. The records share one
-// piece of memory. Errors: errGap, an oversizeError for a batch that is too much, and those of the network.
+// piece of memory. Errors: errGap, a batchError for a batch to be left out, and those of the network.
 func (c *cluster) fetch(ctx context.Context, topic string, partition int, offset int64) (fetched, error) {
 	least, wait := 1, idleFetch
 	if d := c.opts.Batch.Delay; d > 0 {
@@ -108,11 +109,7 @@ func (c *cluster) fetchInto(ctx context.Context, f *fetched, req *packedFetch) e
 	if err != nil {
 		return err
 	}
-	records, err := recordsIn(whole)
-	if err != nil {
-		return err
-	}
-	return f.read(records)
+	return f.readBatches(whole)
 }
 
 // read takes over the records from f.next on. Brokers send whole batches, so some may lie before it.
@@ -123,7 +120,6 @@ func (f *fetched) read(from kafka.RecordReader) error {
 			return nil
 		}
 	}
-	var memory []byte
 	for {
 		r, err := from.ReadRecord()
 		if errors.Is(err, io.EOF) {
@@ -137,15 +133,18 @@ func (f *fetched) read(from kafka.RecordReader) error {
 			continue
 		}
 		out := record{offset: r.Offset, time: r.Time}
-		if memory, out.key, err = take(memory, r.Key); err == nil {
-			memory, out.value, err = take(memory, r.Value)
+		if f.memory, out.key, err = take(f.memory, r.Key); err == nil {
+			f.memory, out.value, err = take(f.memory, r.Value)
 		}
 		release(r)
 		if err != nil {
 			return err
 		}
-		for _, h := range r.Headers {
-			out.headers = append(out.headers, header{h.Key, h.Value})
+		if len(r.Headers) > 0 {
+			out.headers = make([]header, len(r.Headers))
+		}
+		for i, h := range r.Headers {
+			out.headers[i] = header{h.Key, h.Value}
 		}
 		f.records = append(f.records, out)
 		f.bytes += len(out.key) + len(out.value)

@@ -110,14 +110,15 @@ func (f *Follower) follow(ctx context.Context, id int, caughtUp func()) {
 				}
 			}
 		}
-		var oversize *oversizeError
+		var out *batchError
 		switch {
 		case err == nil:
 			retry.reset()
-		case errors.As(err, &oversize): // left out, as the consumer does
-			f.opts.Observer.Troubled("oversize", err)
-			f.opts.Log.Error("a batch of items is left out: it is too much to unpack", "first", oversize.first, "next", oversize.next, "error", err)
-			next = oversize.next
+		case errors.As(err, &out): // left out, as the consumer does
+			doing, reason := out.trouble()
+			f.opts.Observer.Troubled(doing, err)
+			f.opts.Log.Error("a batch of items is left out: "+reason, "first", out.first, "next", out.next, "error", err)
+			next = out.next
 		case errors.Is(err, errGap):
 			next = -1
 		case ctx.Err() == nil:

@@ -23,7 +23,7 @@ type Mended struct {
 // the topic of events, with a note of when it was first sent: if its user was erased since, it does not bring him back.
 // The others go to the end of the dead-letter topic, as they are. How far it came is committed in the group with
 // ".dead-letter" behind its name, after the broker has acknowledged both, so nothing is lost if it is interrupted; what is
-// done twice is harmless. Two of them must not run at once. ErrOversize: all is done but for batches too much to unpack.
+// done twice is harmless. Two of them must not run at once. ErrLeftOut: all is done but for some batches.
 func ReplayDeadLetters(ctx context.Context, opts Options) (Mended, error) {
 	c, err := connect(opts)
 	if err != nil {
@@ -51,7 +51,7 @@ func ReplayDeadLetters(ctx context.Context, opts Options) (Mended, error) {
 		err := c.each(ctx, c.opts.DeadLetterTopic, s, func(ctx context.Context, letters []record) error {
 			return m.take(ctx, s.id, letters)
 		})
-		if errors.Is(err, ErrOversize) {
+		if errors.Is(err, ErrLeftOut) {
 			left = append(left, err)
 		} else if err != nil {
 			return m.sum, err

@@ -16,7 +16,7 @@ type Observer interface {
 	Committed(partitions int)
 	// Troubled tells of something that failed and will be tried again: "fetch", "append", "dead-letter", "commit",
 	// "join"; or that is left out: "gap" (records had been deleted before they were read), "oversize" (a batch that is too
-	// much to unpack).
+	// much to unpack), "unreadable" (a batch that makes no sense, although its checksum is right).
 	Troubled(doing string, err error)
 	// Assigned tells which partitions are now ours. It is called at each rebalance, and with nil as soon as we are no member
 	// of the group: between two rebalances, while brokers are away, and at the end.

@@ -50,8 +50,9 @@ type Batch struct {
 	Bytes  int           // most bytes of a fetch, though always one batch as its producer made it; 0 means 1 MiB
 	Delay  time.Duration // how long the broker may hold records back to fill Bytes; 0 for not at all
 	Record int           // longest event in bytes; a longer record is bad; 0 means 64 KiB, as over REST
-	// Unpacked is the most memory that what one fetch brings may take unpacked, in bytes: the records and 256 for each. A
-	// fetch brings fewer batches then; one batch that is too much alone is left out. 0 means 128 MiB.
+	// Unpacked is the most memory that what one fetch brings may take unpacked, in bytes: the records, 256 for each and 80
+	// for each of their headers. A fetch brings fewer batches then; one batch that is too much alone is left out. 0 means
+	// 128 MiB.
 	Unpacked int64
 }
 

@@ -58,7 +58,7 @@ func TestWithin(t *testing.T) {
 				t.Errorf("%s within %d: read %d records up to %d, %v", codec, tt.limit, len(f.records), f.next, err)
 			}
 		}
-		var over *oversizeError
+		var over *batchError
 		if _, err := within(set[2*len(one):], 12_000); !errors.As(err, &over) || over.first != 20 || over.next != 30 || over.packed != len(one) {
 			t.Errorf("%s: %v", codec, err)
 		}
@@ -80,24 +80,16 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// Where the heads of zstd do not say enough, what it unpacks to is measured.
+// Zstd is measured to the byte, and a frame that asks for more than may be held is not unpacked.
 func TestWithinMeasuresZstd(t *testing.T) {
-	text := bytes.Repeat([]byte("an event of some user, "), 50_000)
-	var frame bytes.Buffer
-	z := (&zstd.Codec{Level: 1}).NewWriter(&frame)
-	if _, err := z.Write(text); err != nil {
-		t.Fatal(err)
+	value := bytes.Repeat([]byte("an event of some user, "), 50_000)
+	unpacked := batchOf(t, 0, noCodec, 1, recordOf(value))
+	b, err := openBatch(batchOf(t, 0, kafka.Zstd, 1, recordOf(value)))
+	exact := int64(len(unpacked)) - headOfBatch + recordCost
+	if err != nil || exact < int64(len(value)) || len(b.data) > len(value)/100 {
+		t.Fatalf("%d bytes of %d, %v", len(b.data), exact, err)
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	size, _, err := zstdSize(frame.Bytes())
-	exact := int64(len(text)) + recordCost
-	if err != nil || size < exact+1000 {
-		t.Fatalf("the heads say %d, %v: enough", size, err)
-	}
-	b := packedBatch{records: 1, codec: kafka.Zstd, data: frame.Bytes()}
-	for most, want := range map[int64]int64{exact: exact, exact - 1: exact, exact - 1000: exact - 999} {
+	for most, want := range map[int64]int64{exact + 1000: exact, exact: exact, exact - 1: exact, exact - 1000: exact - 999} {
 		if got, err := b.cost(most); err != nil || got != want {
 			t.Errorf("at most %d: %d, %v; want %d", most, got, err, want)
 		}
@@ -117,7 +109,7 @@ func TestWithinOfABomb(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	_, err := within(bomb, 1<<20)
 	runtime.ReadMemStats(&after)
-	var over *oversizeError
+	var over *batchError
 	if !errors.As(err, &over) || over.first != 7 || over.next != 8 || !strings.Contains(err.Error(), "kafka.batch_unpacked, 1048576") {
 		t.Errorf("%d bytes that unpack to %d: %v", len(bomb), unpacked, err)
 	}
@@ -131,7 +123,7 @@ func TestWithinDamaged(t *testing.T) {
 	damage := func(at int, b ...byte) []byte {
 		out := bytes.Clone(whole)
 		copy(out[at:], b)
-		return out
+		return stamp(out)
 	}
 	for name, tt := range map[string]struct {
 		set  []byte
@@ -139,7 +131,8 @@ func TestWithinDamaged(t *testing.T) {
 	}{
 		"format":             {damage(magicAt, 9), "format 9"},
 		"ends before it is":  {damage(23, 0xff, 0xff, 0xff, 0xfe), "damaged"},
-		"packed part":        {damage(61, 0, 0, 0), "unpack the batch at 0"},
+		"packed part":        {damage(61, 0, 0, 0), "cannot be read: record 1 of 3: gzip"},
+		"checksum":           {append(bytes.Clone(whole[:len(whole)-1]), whole[len(whole)-1]^1), "its checksum is"},
 		"number of records":  {damage(57, 0x7f, 0xff, 0xff, 0xff), "unpacks to more"},
 		"negative number":    {damage(57, 0xff, 0xff, 0xff, 0xff), "unpacks to more"},
 		"shorter than heads": {damage(8, 0, 0, 0, 20), "damaged"},
@@ -157,8 +150,8 @@ func TestWithinDamaged(t *testing.T) {
 	}
 }
 
-// What the heads of zstd say is as much as there is.
-func TestZstdSize(t *testing.T) {
+// The heads of frames say what unpacking asks for, and what is cut off is known without it.
+func TestZstdWindow(t *testing.T) {
 	noise := make([]byte, 300_000)
 	for i, rng := 0, rand.New(rand.NewPCG(1, 2)); i < len(noise); i++ {
 		noise[i] = byte(rng.Uint32() >> 24)
@@ -179,16 +172,15 @@ func TestZstdSize(t *testing.T) {
 			}
 			for frames := range 4 {
 				in := append(bytes.Repeat(frame.Bytes(), frames), skipped...)
-				least := int64(frames * len(data))
-				if got, asks, err := zstdSize(in); err != nil || got < least || got > 2*least+int64(frames)*zstdBlock || asks > usualWindow {
-					t.Errorf("%s, level %d, %d frames: %d, %v; want %d to twice that", name, level, frames, got, err, least)
+				if window, err := zstdWindow(in); err != nil || window > usualWindow || frames > 0 && window < int64(min(len(data), 1<<20)) {
+					t.Errorf("%s, level %d, %d frames: a window of %d, %v", name, level, frames, window, err)
 				}
-				if _, _, err := zstdSize(in[:len(in)-1]); !errors.Is(err, io.ErrUnexpectedEOF) {
+				if _, err := zstdWindow(in[:len(in)-1]); !errors.Is(err, io.ErrUnexpectedEOF) {
 					t.Errorf("%s: cut off: %v", name, err)
 				}
 				if frames > 0 && len(frame.Bytes()) < 1<<12 {
 					for cut := 1; cut < frame.Len(); cut++ {
-						if _, _, err := zstdSize(frame.Bytes()[:cut]); !errors.Is(err, io.ErrUnexpectedEOF) {
+						if _, err := zstdWindow(frame.Bytes()[:cut]); !errors.Is(err, io.ErrUnexpectedEOF) {
 							t.Errorf("%s: cut at %d: %v", name, cut, err)
 						}
 					}
@@ -201,20 +193,20 @@ func TestZstdSize(t *testing.T) {
 		name  string
 		frame []byte
 		want  int64
-		asks  int64
 	}{
-		{"window of a gigabyte for nothing", []byte{0, 20 << 3, 1, 0, 0}, 0, 1 << 30},
-		{"window of 1.25 KiB and a block", []byte{0, 2, 13, 0, 0, 0}, 1280, 1280},
-		{"one segment of 200 bytes, a dictionary", []byte{32 | 1, 7, 200, 3, 100, 0, 9}, 200, 200},
-		{"content of 256 and 2 bytes", []byte{1 << 6, 0, 2, 0, 1, 0, 0}, 258, 1024},
-		{"content of 8 bytes, checksum", []byte{3<<6 | 4, 0, 0, 0, 0, 0, 255, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4}, math.MaxInt32, 1024},
-		{"the same byte 4096 times", []byte{0, 0, 3, 128, 0, 9}, 4096, 1024},
+		{"window of a gigabyte for nothing", []byte{0, 20 << 3, 1, 0, 0}, 1 << 30},
+		{"window of 1.25 KiB and a block", []byte{0, 2, 13, 0, 0, 0}, 1280},
+		{"one segment of 200 bytes, a dictionary", []byte{32 | 1, 7, 200, 3, 100, 0, 9}, 200},
+		{"content of 256 and 2 bytes", []byte{1 << 6, 0, 2, 0, 1, 0, 0}, 1024},
+		{"one segment of more than there can be", []byte{3<<6 | 32, 0, 0, 0, 0, 0, 255, 0, 0, 1, 0, 0}, math.MaxInt32},
+		{"content of 8 bytes, checksum", []byte{3<<6 | 4, 0, 0, 0, 0, 0, 255, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4}, 1024},
+		{"the same byte 4096 times", []byte{0, 0, 3, 128, 0, 9}, 1024},
 	} {
-		if got, asks, err := zstdSize(append(bytes.Clone(magic), tt.frame...)); err != nil || got != tt.want || asks != tt.asks {
-			t.Errorf("%s: %d, asks for %d, %v; want %d and %d", tt.name, got, asks, err, tt.want, tt.asks)
+		if got, err := zstdWindow(append(bytes.Clone(magic), tt.frame...)); err != nil || got != tt.want {
+			t.Errorf("%s: %d, %v; want %d", tt.name, got, err, tt.want)
 		}
 	}
-	if _, _, err := zstdSize([]byte("hello, world")); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := zstdWindow([]byte("hello, world")); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("not zstd: %v", err)
 	}
 }
@@ -259,8 +251,8 @@ func TestReadPacked(t *testing.T) {
 	}
 }
 
-// A batch that is too much to unpack is left out of the store and said; what is around it is stored. Replay does
-// the same, ends with its name, and takes it under a larger limit.
+// Batches that are too much, by their bytes or by their headers, are left out of the store and said; what is around them is
+// stored. Replay does the same, ends with their names, and takes them under a larger limit.
 func TestOversizeBatch(t *testing.T) {
 	opts := options(t, 1)
 	w := newWatcher()
@@ -272,36 +264,40 @@ func TestOversizeBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	res, err := c.client.Produce(t.Context(), &kafka.ProduceRequest{
-		Topic: opts.Topic, RequiredAcks: kafka.RequireAll, Compression: kafka.Zstd,
-		Records: kafka.NewRecordReader(kafka.Record{Key: kafka.NewBytes([]byte("k")), Value: kafka.NewBytes(make([]byte, 32<<20))}),
-	})
-	if err = errors.Join(err, res.Error); err != nil {
-		t.Fatal(err)
+	for _, much := range []kafka.Record{
+		{Key: kafka.NewBytes([]byte("k")), Value: kafka.NewBytes(make([]byte, 32<<20))},
+		{Key: kafka.NewBytes([]byte("k")), Value: kafka.NewBytes([]byte("v")), Headers: make([]kafka.Header, 100_000)}, // 200 KB
+	} {
+		res, err := c.client.Produce(t.Context(), &kafka.ProduceRequest{
+			Topic: opts.Topic, RequiredAcks: kafka.RequireAll, Compression: kafka.Zstd, Records: kafka.NewRecordReader(much),
+		})
+		if err = errors.Join(err, res.Error); err != nil {
+			t.Fatal(err)
+		}
 	}
 	produce(t, opts, events[100:])
 	s := openStore(t, t.TempDir())
 	consume(t, opts, s)
 	w.wait(t, "all events", func() bool { return w.accepted == len(events) })
 	compare(t, s, events)
-	w.wait(t, "the word of it", func() bool { return w.troubles["oversize"] == 1 })
+	w.wait(t, "the word of it", func() bool { return w.troubles["oversize"] == 2 })
 
 	into := openStore(t, t.TempDir())
 	read, err := Replay(t.Context(), opts, Window{}, into, nil)
-	if !errors.Is(err, ErrOversize) || !strings.Contains(err.Error(), "the records 100 to 100") || read.Records != int64(len(events)) {
+	if !errors.Is(err, ErrLeftOut) || !strings.Contains(err.Error(), "the records 100 to 100") || !strings.Contains(err.Error(), "the records 101 to 101") || read.Records != int64(len(events)) {
 		t.Errorf("replayed %+v, %v", read, err)
 	}
 	compare(t, into, events)
 	opts.Batch.Unpacked = 64 << 20
 	sum, err := Replay(t.Context(), opts, Window{}, into, nil)
-	if err != nil || sum.Records != int64(len(events))+1 || len(sum.Bad) != 1 {
+	if err != nil || sum.Records != int64(len(events))+2 || sum.Bad[reasonLarge] != 1 || sum.Bad[reasonJSON] != 1 {
 		t.Errorf("under a larger limit: %+v, %v", sum, err)
 	}
 }
 
 // BenchmarkWithin is what measuring costs: a batch of a hundred events like ours.
 func BenchmarkWithin(b *testing.B) {
-	for _, codec := range []kafka.Compression{kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
+	for _, codec := range []kafka.Compression{noCodec, kafka.Gzip, kafka.Snappy, kafka.Lz4, kafka.Zstd} {
 		b.Run(codec.String(), func(b *testing.B) {
 			var records []kafka.Record
 			for i, e := range someEvents(100, 50) {
@@ -333,15 +329,18 @@ func FuzzWithin(f *testing.F) {
 	}
 	const limit = 1 << 16
 	f.Fuzz(func(t *testing.T, set []byte) {
+		for rest := set; len(firstBatch(rest)) > 0; rest = rest[len(firstBatch(rest)):] {
+			stamp(rest) // else every change that is tried ends there
+		}
 		whole, err := within(set, limit)
-		var over *oversizeError
+		var over *batchError
 		if errors.As(err, &over) && over.next <= over.first {
 			t.Fatalf("an oversize batch from %d to %d", over.first, over.next)
 		}
 		if err == nil && !bytes.HasPrefix(set, whole) {
 			t.Fatal("what is read was not sent")
 		}
-		if records, fault := recordsIn(whole); err == nil && fault == nil {
+		if records, fault := recordsIn(whole); err == nil && fault == nil { // which may not panic
 			_ = (&fetched{}).read(records) // an error is one of its answers
 		}
 	})

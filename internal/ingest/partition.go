@@ -91,18 +91,22 @@ func (p *partition) startAt(ctx context.Context) (int64, error) {
 	return p.log.first(ctx, p.opts.Topic, p.id)
 }
 
-// fetchFailed waits before the next try. A batch that is too much to unpack is left out: it stops nobody but itself. An offset that is not in the log any more is the one failure that no waiting
-// mends: reading goes on at the oldest record there is, which at worst brings again what is in the store already.
+// fetchFailed waits before the next try. Two failures are mended by no waiting. A batch that is too much to unpack or cannot
+// be read is left out: it stops nobody but itself. And where an offset is not in the log any more, reading goes on at the
+// oldest record there is, which at worst brings again what is in the store already.
 func (p *partition) fetchFailed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	var oversize *oversizeError
-	if errors.As(err, &oversize) {
-		p.opts.Observer.Troubled("oversize", err)
-		p.opts.Log.Error("a batch of records is left out: it is too much to unpack; replay with a larger kafka.batch_unpacked brings it",
-			"partition", p.id, "first", oversize.first, "next", oversize.next, "error", err)
-		p.next, p.done = oversize.next, oversize.next
+	var left *batchError
+	if errors.As(err, &left) {
+		doing, reason := left.trouble()
+		p.opts.Observer.Troubled(doing, err)
+		if left.damage == nil {
+			reason += "; replay with a larger kafka.batch_unpacked brings it"
+		}
+		p.opts.Log.Error("a batch of records is left out: "+reason, "partition", p.id, "first", left.first, "next", left.next, "error", err)
+		p.next, p.done = left.next, left.next
 		p.appended(p.id, p.done)
 		return
 	}

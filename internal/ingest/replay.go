@@ -39,7 +39,7 @@ var ErrRefused = errors.New("the store refused some events")
 // Replay appends the events of a window of the log to a store. Whatever part of it the store has already changes
 // nothing, so a store that is being written may be replayed into, and a replay that failed may be run again.
 // progress, which may be nil, is told of each batch: records done, records in all (as far as offsets tell). Errors:
-// ErrRefused, ErrOversize, and those of the brokers and the store, which end it.
+// ErrRefused, ErrLeftOut, and those of the brokers and the store, which end it.
 func Replay(ctx context.Context, opts Options, w Window, into Appender, progress func(done, all int64)) (Replayed, error) {
 	if !w.From.IsZero() && !w.To.IsZero() && !w.From.Before(w.To) {
 		return Replayed{}, fmt.Errorf("the window is empty: it begins at %s and ends at %s", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
@@ -65,7 +65,7 @@ func Replay(ctx context.Context, opts Options, w Window, into Appender, progress
 	partitions.Wait()
 	var left []error // said only of a window that is done
 	for i, fault := range faults {
-		if errors.Is(fault, ErrOversize) {
+		if errors.Is(fault, ErrLeftOut) {
 			left, faults[i] = append(left, fault), nil
 		}
 	}
@@ -118,17 +118,17 @@ func (c *cluster) window(ctx context.Context, from, to time.Time) ([]span, error
 const tries = 8
 
 // each calls fn with the records of a span, some at a time. Unlike a consumer it gives up: a command has somebody who
-// waits for it. ErrOversize: the whole span is done but for batches that are too much to unpack.
+// waits for it. ErrLeftOut: the whole span is done but for some batches.
 func (c *cluster) each(ctx context.Context, topic string, s span, fn func(context.Context, []record) error) error {
 	retry, failed, left := backoff{first: c.opts.Retry}, 0, leftOut(nil)
 	for s.next < s.end {
 		f, err := c.fetch(ctx, topic, s.id, s.next)
-		var oversize *oversizeError
+		var out *batchError
 		switch {
 		case err != nil && (ctx.Err() != nil || errors.Is(err, errGap)):
 			return err
-		case errors.As(err, &oversize):
-			left, s.next, failed = append(left, err), oversize.next, 0
+		case errors.As(err, &out):
+			left, s.next, failed = append(left, err), out.next, 0
 			continue
 		case err == nil && f.next > s.next:
 			failed = 0
