@@ -115,7 +115,7 @@ func (c *benchLifelongCmd) set(a *app, name string) (*lifelongSet, error) {
 func (c *benchLifelongCmd) fit(a *app, s *lifelongSet, m lifelong.Config, seed uint64) (*train.LifelongFit, error) {
 	plan := s.plan
 	plan.Model, plan.Seed = m, seed
-	return train.FitLifelong(a.ctx, plan, s.b, s.split, nil)
+	return train.FitLifelong(a.ctx, plan, s.b, s.split, train.FitOptions{})
 }
 
 // aucs are test figures by seed.

@@ -74,7 +74,7 @@ func (c *benchLifelongCmd) learnWorld(a *app, m lifelong.Config, users int, seed
 	if err != nil {
 		return nil, nil, err
 	}
-	fit, err := train.FitLifelong(a.ctx, p, b, split, nil)
+	fit, err := train.FitLifelong(a.ctx, p, b, split, train.FitOptions{})
 	return fit, b, err
 }
 

@@ -116,7 +116,7 @@ func (c *trainCmd) idleForSecond() (flags []string) {
 		flag  string
 		given bool
 	}{
-		{"--split", c.Split != features.SplitLeaveOneOut}, {"--no-baselines", c.NoBaselines}, {"--resume", c.Resume}, {"--work", c.Work != ""},
+		{"--split", c.Split != features.SplitLeaveOneOut}, {"--no-baselines", c.NoBaselines},
 		{"--heads", c.Override.Heads != nil && !strings.HasPrefix(c.Recipe, "sim")},
 		{"--attention-width", c.Lifelong.AttentionWidth != nil && c.Recipe != "dare"},
 		{"--auxiliary", c.Lifelong.Auxiliary != nil && slices.Contains([]string{"eta", "sdim", "sim-hard"}, c.Recipe)},
@@ -187,8 +187,12 @@ func (c *trainCmd) secondStage(a *app) error {
 	s, err := train.SecondStage(a.ctx, plan, train.SecondOptions{
 		Data: c.Data, Filter: filter, Registry: opt.Registry, First: c.Lifelong.first(), Candidates: c.Lifelong.candidates(), Hard: c.Lifelong.hard(), Publish: true,
 		Promote: opt.Promote, Hold: opt.Hold, Gate: opt.Gate, Name: opt.Name, Workers: c.Workers, Revision: opt.Revision, CPU: opt.CPU, Say: shown.say, Progress: shown.slates,
+		Work: c.work(), Resume: c.Resume, Every: c.CheckpointEvery,
 	})
 	shown.close()
+	if errors.Is(err, train.ErrInterrupted) {
+		return toResume(err)
+	}
 	if s == nil {
 		return err
 	}

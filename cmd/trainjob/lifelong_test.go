@@ -14,8 +14,6 @@ func TestSecondStageFlags(t *testing.T) {
 		flags        []string
 	}{
 		{"dare", "--split", []string{"--split", "temporal"}},
-		{"dare", "--resume", []string{"--resume"}},
-		{"dare", "--work", []string{"--work", "x"}},
 		{"dare", "--no-baselines", []string{"--no-baselines"}},
 		{"dare", "opposite", []string{"--promote", "--hold"}},
 		{"dare", "max-drop", []string{"--max-drop", "7"}},

@@ -168,7 +168,7 @@ func (c *studyCmd) study(a *app, plan train.LifelongPlan, b *train.Behaviours, s
 	for _, seed := range c.Seeds {
 		plan.Seed = seed
 		shown := newDisplay(a.err)
-		fit, err := train.FitLifelong(a.ctx, plan, b, split, shown.slates)
+		fit, err := train.FitLifelong(a.ctx, plan, b, split, train.FitOptions{Progress: shown.slates})
 		shown.close()
 		if err != nil {
 			return line, fmt.Errorf("%s, seed %d: %w", line.Model, seed, err)

@@ -42,7 +42,7 @@ The last line of standard output is one JSON object with the figures and the ver
 
 After an interruption, kill -9 included, the same command with --resume ends with the very weights that an undisturbed run gives.
 
-The recipes dare, twin, twin-v2, eta, sdim, sim, sim-hard and din train a second stage for a version that is there (--first): a model that ranks its candidates again against a user's whole history. Training keeps the weights with the best AUC on validation slates, chooses how much the second stage counts by NDCG@10 on validation events, judges both stages against the first alone and against the current version, and publishes a version that holds both. It has its own cut of the data (--split, --resume, --work and --no-baselines are not for it): an interrupted one begins anew.
+The recipes dare, twin, twin-v2, eta, sdim, sim, sim-hard and din train a second stage for a version that is there (--first): a model that ranks its candidates again against a user's whole history. Training keeps the weights with the best AUC on validation slates, chooses how much the second stage counts by NDCG@10 on validation events, judges both stages against the first alone and against the current version, and publishes a version that holds both. It has its own cut of the data (--split and --no-baselines are not for it).
 
 Every flag can be in a YAML file (--config) by its name, or in the environment: --rate is TRAINJOB_RATE.
 
@@ -300,11 +300,13 @@ func (c *trainCmd) Run(a *app) error {
 		return err
 	}
 	opt.Suit = c.suit
-	opt.Work, opt.Resume, opt.Every = c.Work, c.Resume, c.CheckpointEvery
-	if opt.Work == "" {
-		opt.Work = filepath.Join(c.dir(), ".work")
-	}
+	opt.Work, opt.Resume, opt.Every = c.work(), c.Resume, c.CheckpointEvery
 	return night(a, plan, opt)
+}
+
+// work is the folder for checkpoints.
+func (c *trainCmd) work() string {
+	return cmp.Or(c.Work, filepath.Join(c.dir(), ".work"))
 }
 
 // options are what train and publish have in common.
@@ -327,6 +329,11 @@ func (f *publishFlags) options(a *app, data string, reg registryFlag) (train.Nig
 	}, nil
 }
 
+// toResume says how an interrupted run goes on.
+func toResume(err error) error {
+	return fmt.Errorf("%w; the same command with --resume goes on", err)
+}
+
 // night runs with a progress display and prints the summary as the last line.
 func night(a *app, plan train.Plan, opt train.NightOptions) error {
 	shown := newDisplay(a.err)
@@ -334,7 +341,7 @@ func night(a *app, plan train.Plan, opt train.NightOptions) error {
 	s, err := train.Night(a.ctx, plan, opt)
 	shown.close()
 	if errors.Is(err, train.ErrInterrupted) {
-		return fmt.Errorf("%w; the same command with --resume goes on", err)
+		return toResume(err)
 	}
 	if s == nil {
 		return err

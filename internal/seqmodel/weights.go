@@ -143,23 +143,32 @@ const stepKey = "seqrec.step"
 
 // SaveState writes what a resumed run needs beyond the weights: Adam's moments
 // and the step counter.
-func (t *Trainer) SaveState(w io.Writer) error {
-	m, v := t.adam.Moments()
-	dev := t.model.Params().Device()
+func (t *Trainer) SaveState(w io.Writer) error { return SaveAdam(w, t.model.Params(), t.adam) }
+
+// LoadState continues from a state that SaveState wrote for the same model.
+func (t *Trainer) LoadState(r io.ReaderAt, size int64) error {
+	return LoadAdam(r, size, t.model.Params(), t.adam)
+}
+
+// SaveAdam writes the moments and the step counter of an optimiser of p.
+func SaveAdam(w io.Writer, p *tensor.Params, adam *tensor.AdamState) error {
+	m, v := adam.Moments()
+	dev := p.Device()
 	list := make([]safetensors.Tensor, 2)
 	for i, x := range []tensor.Mat{m, v} {
 		data := make([]float32, x.Len())
 		dev.Download(data, x)
 		list[i] = safetensors.Tensor{Name: []string{"adam.m", "adam.v"}[i], Shape: []int{x.Len()}, Data: data}
 	}
-	if err := safetensors.Write(w, list, map[string]string{stepKey: strconv.Itoa(t.adam.Step)}); err != nil {
+	if err := safetensors.Write(w, list, map[string]string{stepKey: strconv.Itoa(adam.Step)}); err != nil {
 		return fmt.Errorf("write training state: %w", err)
 	}
 	return nil
 }
 
-// LoadState continues from a state that SaveState wrote for the same model.
-func (t *Trainer) LoadState(r io.ReaderAt, size int64) error {
+// LoadAdam continues from what SaveAdam wrote for the same model. A state that does
+// not fit, or holds what is no number, is refused and changes nothing.
+func LoadAdam(r io.ReaderAt, size int64, p *tensor.Params, adam *tensor.AdamState) error {
 	f, err := safetensors.Open(r, size)
 	if err != nil {
 		return fmt.Errorf("read training state: %w", err)
@@ -168,7 +177,7 @@ func (t *Trainer) LoadState(r io.ReaderAt, size int64) error {
 	if err != nil || step < 0 {
 		return fmt.Errorf("read training state: step %q is not a number", f.Metadata[stepKey])
 	}
-	m, v := t.adam.Moments()
+	m, v := adam.Moments()
 	moments := []tensor.Mat{m, v}
 	hosts := make([][]float32, 2)
 	for i, name := range []string{"adam.m", "adam.v"} {
@@ -188,8 +197,8 @@ func (t *Trainer) LoadState(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("read training state: adam.v holds negative squares")
 	}
 	for i, x := range moments {
-		t.model.Params().Device().Upload(x, hosts[i])
+		p.Device().Upload(x, hosts[i])
 	}
-	t.adam.Step = step
+	adam.Step = step
 	return nil
 }

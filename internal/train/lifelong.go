@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -175,10 +174,23 @@ type ValidPoint struct {
 	Loss float64 `json:"loss"` // mean training loss since the point before
 }
 
+// FitOptions say how a fit is watched and kept.
+type FitOptions struct {
+	Progress func(LifelongProgress) // may be nil
+	// Checkpoint is the file that holds the state of the fit; "": none is kept.
+	Checkpoint string
+	Every      time.Duration // longest time without a checkpoint; 0: one at each validation
+	Resume     bool          // go on from Checkpoint if there is one
+	Identity   string        // of plan and data: a checkpoint with another is refused
+	CPU        string        // the instruction set, likewise
+	Say        func(string, ...any)
+}
+
 // FitLifelong trains on the training slates and keeps the weights with the best
 // pooled AUC on the validation slates. When ctx ends first its error comes back,
-// with the best so far.
-func FitLifelong(ctx context.Context, plan LifelongPlan, b *Behaviours, split *features.SlateSplit, progress func(LifelongProgress)) (*LifelongFit, error) {
+// with the best so far. A fit that goes on from its checkpoint ends with the very
+// weights of one that was never interrupted.
+func FitLifelong(ctx context.Context, plan LifelongPlan, b *Behaviours, split *features.SlateSplit, opt FitOptions) (*LifelongFit, error) {
 	plan = plan.WithDefaults()
 	if err := plan.Validate(); err != nil {
 		return nil, err
@@ -192,10 +204,17 @@ func FitLifelong(ctx context.Context, plan LifelongPlan, b *Behaviours, split *f
 	if err != nil {
 		return nil, err
 	}
-	f := &lifelongLoop{plan: plan, b: b, split: split, model: m, trainer: tr, progress: progress, fit: &LifelongFit{Model: m, Plan: plan, ValidAUC: math.Inf(-1)}}
-	start := time.Now()
+	f := &lifelongLoop{plan: plan, b: b, split: split, model: m, trainer: tr, opt: opt, fit: &LifelongFit{Model: m, Plan: plan}}
+	f.at.Identity, f.at.CPU = opt.Identity, opt.CPU
+	f.cut()
+	if err := f.resume(); err != nil {
+		return nil, err
+	}
+	f.start = time.Now().Add(-time.Duration(f.at.Seconds * float64(time.Second)))
+	f.saved = time.Now()
 	err = f.run(ctx)
-	f.fit.Seconds = time.Since(start).Seconds()
+	f.fit.Seconds = time.Since(f.start).Seconds()
+	f.fit.BestStep, f.fit.ValidAUC, f.fit.Curve = f.at.BestStep, f.at.BestAUC, f.at.Curve
 	if f.best != nil {
 		copy(m.Params().All().V, f.best)
 	}
@@ -204,58 +223,96 @@ func FitLifelong(ctx context.Context, plan LifelongPlan, b *Behaviours, split *f
 
 // lifelongLoop is a fit under way.
 type lifelongLoop struct {
-	plan     LifelongPlan
-	b        *Behaviours
-	split    *features.SlateSplit
-	model    *lifelong.Model
-	trainer  *lifelong.Trainer
-	progress func(LifelongProgress)
-	fit      *LifelongFit
-	best     []float32
-	losses   float64
-	since    int
-	valid    float64
+	plan    LifelongPlan
+	b       *Behaviours
+	split   *features.SlateSplit
+	model   *lifelong.Model
+	trainer *lifelong.Trainer
+	opt     FitOptions
+	fit     *LifelongFit
+	slates  int // of a step
+	steps   int // of an epoch
+	at      fitState
+	best    []float32 // all weights
+	start   time.Time // of training, as if it had never been interrupted
+	saved   time.Time
+}
+
+// fitState is where a fit stands, beside weights and optimiser.
+type fitState struct {
+	Identity string       `json:"identity"`
+	CPU      string       `json:"cpu"`
+	Epoch    int          `json:"epoch"` // whole ones done
+	Step     int          `json:"step"`  // of the epoch under way, done
+	Losses   float64      `json:"losses"`
+	Since    int          `json:"since"` // steps since the last validation
+	Valid    float64      `json:"valid"`
+	BestAUC  float64      `json:"best_auc"`
+	BestStep int          `json:"best_step"` // 0 before the first validation
+	Curve    []ValidPoint `json:"curve"`
+	Seconds  float64      `json:"seconds"`
+}
+
+// cut says how many slates make a step.
+func (f *lifelongLoop) cut() {
+	rows := 1
+	for _, s := range f.split.Train { // hard negatives may be few
+		rows = max(rows, len(s.Candidates))
+	}
+	f.slates = max(1, f.plan.Batch/rows)
+	f.steps = (len(f.split.Train) + f.slates - 1) / f.slates
 }
 
 func (f *lifelongLoop) run(ctx context.Context) error {
-	train := f.split.Train
-	rows := 1
-	for _, s := range train { // hard negatives may be few
-		rows = max(rows, len(s.Candidates))
-	}
-	slates := max(1, f.plan.Batch/rows)
-	steps := (len(train) + slates - 1) / slates
-	order := make([]int, len(train))
+	order := make([]int, len(f.split.Train))
 	for i := range order {
 		order[i] = i
 	}
-	batch := make([]lifelong.Example, 0, slates)
-	for epoch := range f.plan.Epochs {
+	shuffle := func(epoch int) {
 		rng := rand.New(rand.NewPCG(f.plan.Seed, uint64(epoch)))
 		rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for lo := 0; lo < len(order); lo += slates {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("train %s: %w", f.model.Describe(), err)
+	}
+	for epoch := range f.at.Epoch { // each shuffles what the one before it left
+		shuffle(epoch)
+	}
+	for ; f.at.Epoch < f.plan.Epochs; f.at.Epoch, f.at.Step = f.at.Epoch+1, 0 {
+		shuffle(f.at.Epoch)
+		for f.at.Step < f.steps {
+			if ctx.Err() != nil {
+				return f.interrupted(ctx)
 			}
-			batch = batch[:0]
-			for _, i := range order[lo:min(lo+slates, len(order))] {
-				batch = append(batch, f.b.Example(train[i], f.plan.Model.Length))
-			}
-			loss, err := f.trainer.Step(batch)
-			if err != nil {
+			lo := f.at.Step * f.slates
+			if err := f.step(ctx, order[lo:min(lo+f.slates, len(order))]); err != nil {
 				return err
 			}
-			f.losses, f.since = f.losses+loss, f.since+1
-			done := f.trainer.Steps()
-			if done%f.plan.EvalEvery == 0 || done == steps*f.plan.Epochs {
-				if err := f.validate(ctx); err != nil {
-					return err
-				}
-			}
-			if f.progress != nil {
-				f.progress(LifelongProgress{Step: done, Steps: steps * f.plan.Epochs, Loss: loss, ValidAUC: f.valid, BestAUC: f.fit.ValidAUC})
-			}
 		}
+	}
+	return f.save()
+}
+
+// step learns from the numbered training slates, and validates when it is time.
+func (f *lifelongLoop) step(ctx context.Context, slates []int) error {
+	batch := make([]lifelong.Example, 0, len(slates))
+	for _, i := range slates {
+		batch = append(batch, f.b.Example(f.split.Train[i], f.plan.Model.Length))
+	}
+	loss, err := f.trainer.Step(batch)
+	if err != nil {
+		return err
+	}
+	f.at.Losses, f.at.Since, f.at.Step = f.at.Losses+loss, f.at.Since+1, f.at.Step+1
+	done, all := f.trainer.Steps(), f.steps*f.plan.Epochs
+	validated := done%f.plan.EvalEvery == 0 || done == all
+	if validated {
+		if err := f.validate(ctx); err != nil {
+			return err
+		}
+	}
+	if f.opt.Progress != nil {
+		f.opt.Progress(LifelongProgress{Step: done, Steps: all, Loss: loss, ValidAUC: f.at.Valid, BestAUC: f.at.BestAUC})
+	}
+	if every := f.opt.Every; every == 0 && validated || every > 0 && time.Since(f.saved) >= every {
+		return f.save()
 	}
 	return nil
 }
@@ -265,14 +322,15 @@ func (f *lifelongLoop) validate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if f.valid, err = eval.AUC(scores, labels); err != nil {
+	at := &f.at
+	if at.Valid, err = eval.AUC(scores, labels); err != nil {
 		return fmt.Errorf("validate %s: %w", f.model.Describe(), err)
 	}
 	step := f.trainer.Steps()
-	f.fit.Curve = append(f.fit.Curve, ValidPoint{step, f.valid, f.losses / float64(f.since)})
-	f.losses, f.since = 0, 0
-	if f.valid > f.fit.ValidAUC {
-		f.fit.ValidAUC, f.fit.BestStep = f.valid, step
+	at.Curve = append(at.Curve, ValidPoint{step, at.Valid, at.Losses / float64(at.Since)})
+	at.Losses, at.Since = 0, 0
+	if at.Valid > at.BestAUC || at.BestStep == 0 {
+		at.BestAUC, at.BestStep = at.Valid, step
 		f.best = append(f.best[:0], f.model.Params().All().V...)
 	}
 	return nil

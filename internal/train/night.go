@@ -265,13 +265,7 @@ func (n *night) enter(checkpoint string) (err error) {
 	if checkpoint == "" {
 		return nil
 	}
-	n.unlock, err = registry.TryLock(filepath.Dir(checkpoint) + ".lock")
-	switch {
-	case errors.Is(err, registry.ErrLocked):
-		return fmt.Errorf("another run of these settings is under way: %w: wait, or give --work another folder", err)
-	case errors.Is(err, errors.ErrUnsupported):
-		return nil
-	}
+	n.unlock, err = lockRun(filepath.Dir(checkpoint))
 	return err
 }
 

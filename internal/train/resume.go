@@ -106,15 +106,24 @@ func readProgress(c *checkpoint, opt Options, batches int) (*progress, error) {
 	if err := json.NewDecoder(r).Decode(&s); err != nil {
 		return nil, fmt.Errorf("%w: progress: %w", ErrCheckpoint, err)
 	}
-	if s.Identity != opt.Identity {
-		return nil, fmt.Errorf("%w: it was made with settings or data %q, this run has %q", ErrOtherRun, s.Identity, opt.Identity)
-	}
-	if s.CPU != opt.CPU {
-		return nil, fmt.Errorf("%w: checkpoint made with %s, this run uses %s; set SEQREC_CPU=%s", ErrOtherCPU, s.CPU, opt.CPU, s.CPU)
+	if err := sameRun(s.Identity, s.CPU, opt.Identity, opt.CPU); err != nil {
+		return nil, err
 	}
 	if s.Epoch < 1 || s.Batch < 0 || s.Batch > batches || s.Step < 0 || s.Best > len(s.Epochs) || s.Epoch != len(s.Epochs)+1 {
 		return nil, fmt.Errorf("%w: epoch %d, batch %d of %d, step %d, %d past epochs", ErrCheckpoint, s.Epoch, s.Batch, batches, s.Step, len(s.Epochs))
 	}
 	s.Why = "" // a run that ended may go on with more epochs or patience
 	return &s, nil
+}
+
+// sameRun reports that a checkpoint was made by another run, or with another
+// instruction set.
+func sameRun(identity, cpu, wantIdentity, wantCPU string) error {
+	if identity != wantIdentity {
+		return fmt.Errorf("%w: it was made with settings or data %q, this run has %q", ErrOtherRun, identity, wantIdentity)
+	}
+	if cpu != wantCPU {
+		return fmt.Errorf("%w: checkpoint made with %s, this run uses %s; set SEQREC_CPU=%s", ErrOtherCPU, cpu, wantCPU, cpu)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -30,9 +31,12 @@ type SecondOptions struct {
 	Promote    bool   // whether it becomes current when the gate lets it
 	Hold       bool   // do not make it current even if nothing is
 	Gate       GateRules
-	Name       string // what to call it; "": what the first stage is called
-	Workers    int    // 0: the cores
-	Revision   string // of the source
+	Name       string        // what to call it; "": what the first stage is called
+	Workers    int           // 0: the cores
+	Work       string        // folder for checkpoints; "": none are kept
+	Resume     bool          // go on from the checkpoint in Work
+	Every      time.Duration // longest time without a checkpoint; 0: one at each validation
+	Revision   string        // of the source
 	CPU        string
 	Say        func(string, ...any)
 	Progress   func(LifelongProgress) // may be nil
@@ -89,21 +93,26 @@ func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*Se
 	if !opt.Publish {
 		return s.sum, nil
 	}
-	return s.sum, s.publish()
+	err := s.publish()
+	if s.folder != "" && (err == nil || errors.Is(err, ErrRefused)) { // there is nothing to go on with
+		err = errors.Join(err, os.RemoveAll(s.folder))
+	}
+	return s.sum, err
 }
 
 // second is a SecondStage under way.
 type second struct {
-	plan  LifelongPlan
-	opt   SecondOptions
-	first *Published
-	b     *Behaviours
-	split *features.SlateSplit
-	cases *features.Split
-	fit1  *LifelongFit
-	sum   *SecondSummary
-	alone *eval.Result // of the first stage
-	both  *eval.Result
+	plan   LifelongPlan
+	opt    SecondOptions
+	first  *Published
+	b      *Behaviours
+	split  *features.SlateSplit
+	cases  *features.Split
+	fit1   *LifelongFit
+	sum    *SecondSummary
+	folder string       // of the checkpoint; "" without one
+	alone  *eval.Result // of the first stage
+	both   *eval.Result
 }
 
 // read opens the first stage and brings the data into its vocabulary.
@@ -184,7 +193,12 @@ func inVocabulary(d *features.Dataset, v *features.Vocab) (_ *features.Dataset, 
 }
 
 func (s *second) fit(ctx context.Context) (err error) {
-	if s.fit1, err = FitLifelong(ctx, s.plan, s.b, s.split, s.opt.Progress); err != nil {
+	opt, leave, err := s.fitOptions()
+	if err != nil {
+		return errors.Join(err, leave())
+	}
+	s.fit1, err = FitLifelong(ctx, s.plan, s.b, s.split, opt)
+	if err = errors.Join(err, leave()); err != nil {
 		return err
 	}
 	m := s.fit1.Model

@@ -3,6 +3,7 @@ package lifelong
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"runtime"
 	"slices"
@@ -122,6 +123,14 @@ func (t *Trainer) Config() TrainConfig { return t.c }
 
 // Steps is how many steps have been made.
 func (t *Trainer) Steps() int { return t.adam.Step }
+
+// SaveState writes what a resumed training needs beyond the weights.
+func (t *Trainer) SaveState(w io.Writer) error { return seqmodel.SaveAdam(w, t.model.params, t.adam) }
+
+// LoadState continues from a state that SaveState wrote for the same model.
+func (t *Trainer) LoadState(r io.ReaderAt, size int64) error {
+	return seqmodel.LoadAdam(r, size, t.model.params, t.adam)
+}
 
 // Step learns from one batch and returns its mean loss over candidates: main
 // and auxiliary cross-entropy, without the penalty on squares. A loss or
