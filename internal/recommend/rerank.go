@@ -229,7 +229,7 @@ func (r *rerank) explain(scorer *lifelong.Scorer, st *lifelong.State, from int) 
 			return
 		}
 		list := []Moment{}
-		for _, m := range scorer.ExplainState(st, r.j.out[i].Item, r.j.at) {
+		for _, m := range scorer.ExplainState(st, r.j.at).Moments(r.j.out[i].Item, MaxMoments) {
 			if len(list) == MaxMoments || !finite(m.Weight) {
 				break
 			}

@@ -1,7 +1,5 @@
 package lifelong
 
-import "slices"
-
 // State is what is kept of one user's history between requests, so that a
 // request pays for its new events alone. It is valid for the model that made it
 // and for the events appended so far. Any number of scorers may read a state at
@@ -32,6 +30,10 @@ func (s *State) Append(h History) {
 		s.memory.append(h)
 	}
 }
+
+// Remembers says whether the state holds anything that is costly to build again: not
+// for members that read the whole history at each question.
+func (s *State) Remembers() bool { return s.memory != nil }
 
 // History is the events so far. It must not be written.
 func (s *State) History() History { return s.history }
@@ -82,15 +84,4 @@ func (s *Scorer) judge(dst, sums []float32, candidates []int32) {
 	target := s.model.represent.vectors(s.tape, &s.in.candidates)
 	hidden := s.model.main.forward(s.tape, &s.in, s.model.features(s.tape, target, u), s.model.config.Epsilon)
 	s.model.main.logits(s.tape, dst, hidden)
-}
-
-// ExplainState is Explain after the history of a state.
-func (s *Scorer) ExplainState(st *State, candidate int32, at int64) []Moment {
-	if st.memory != nil {
-		if list, ok := st.memory.explain(s, st, candidate, at); ok {
-			slices.SortFunc(list, heaviest)
-			return list
-		}
-	}
-	return s.Explain(st.history, candidate, at)
 }
