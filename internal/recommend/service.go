@@ -191,7 +191,9 @@ func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request,
 func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Request, past *past, p *Prediction) (Answer, error) {
 	if len(j.items) == 0 || j.only && len(j.candidates) == 0 { // nothing to go by, or nothing to rank
 		defer s.jobs.give(j)
-		s.states.forget(past.owner.user) // of whom nothing may be held any more
+		if len(j.items) == 0 {
+			s.states.forget(past.owner.user) // of whom nothing may be held any more
+		}
 		return s.popular(snap, j, req), nil
 	}
 	if deadline, ok := ctx.Deadline(); ok {

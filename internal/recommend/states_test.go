@@ -244,3 +244,16 @@ func TestRerankErased(t *testing.T) {
 		t.Errorf("after a swap: %+v", st)
 	}
 }
+
+// TestRerankUnknownCandidates: a question about items that nobody knows leaves what
+// is kept of the user alone.
+func TestRerankUnknownCandidates(t *testing.T) {
+	s := startBoth(t, Config{}, newMemStore(), newRing(40), kin(t, 40), 1)
+	appendAll(t, s, did("ann", 1000, 1, 2, 3)...)
+	predict(t, s, Request{User: "ann"})
+	predict(t, s, Request{User: "ann", Candidates: ids(77)})
+	predict(t, s, Request{User: "ann"})
+	if st := s.States(); st.Hits != 1 || st.Built != 1 {
+		t.Errorf("%+v", st)
+	}
+}
