@@ -62,9 +62,10 @@ func (j *job) look(events []event.Event) {
 	}
 }
 
-// widen says how much is to be retrieved for the second stage.
-func (s *Service) widen(j *job) {
-	j.wide = cmp.Or(s.cfg.RerankCandidates, j.snap.second.Candidates, defaultCandidates)
+// widen says how much is to be retrieved for the second stage: as many as the service
+// is told to, if it is.
+func (j *job) widen(told int) {
+	j.wide = cmp.Or(told, j.snap.second.Candidates, defaultCandidates)
 	if j.only {
 		j.wide = len(j.candidates)
 	}

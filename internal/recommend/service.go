@@ -157,8 +157,8 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 	if err != nil {
 		return Answer{}, err
 	}
-	if sh := s.shadow.Load(); sh != nil && ans.Rung == RungModel {
-		sh.offer(s.batcher, req, past.recent, &ans)
+	if sh := s.shadow.Load(); sh != nil {
+		sh.offer(s.batcher, req, &past, &ans)
 	}
 	ans.Appended = appended
 	if historyErr != nil && ans.Degraded == nil {
@@ -176,7 +176,7 @@ func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request,
 	}
 	unknown, newest := j.fill(req, past.recent)
 	if past.both {
-		s.widen(j)
+		j.widen(s.cfg.RerankCandidates)
 	}
 	ans, err := s.climb(ctx, snap, j, req, past, p)
 	if err != nil {
