@@ -16,6 +16,9 @@ import (
 // at the cap and an erasure all make a state worthless, and answers do not depend
 // on what is kept.
 //
+// States of members that read the whole history each time hold nothing but a copy of
+// it: they are not kept, and not counted.
+//
 // Memory is bounded by bytes; who was not asked for longest goes first. Nobody
 // waits for a lock while another scores: who finds a state busy builds his own.
 type states struct {
@@ -152,7 +155,9 @@ func (c *states) lend(o owner, h *lifelong.History, fn func(*lifelong.State)) {
 	st := o.model.NewState()
 	st.Append(*h)
 	fn(st)
-	c.put(o, st)
+	if st.Remembers() {
+		c.put(o, st)
+	}
 }
 
 // read lends a kept state that holds the whole history; false if it does not, or

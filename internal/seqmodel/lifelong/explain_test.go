@@ -74,3 +74,13 @@ func BenchmarkExplain(b *testing.B) {
 		})
 	}
 }
+
+// TestRemembers: which members have something to keep of a history.
+func TestRemembers(t *testing.T) {
+	for name, c := range members() {
+		want := !c.Projections && slices.Contains([]string{"dare", "twin", "eta", "sdim"}, c.Model)
+		if got := make30(t, c, 1).NewState().Remembers(); got != want {
+			t.Errorf("%s remembers: %v", name, got)
+		}
+	}
+}
