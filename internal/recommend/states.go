@@ -13,8 +13,8 @@ import (
 // for its new events alone. A state is lent only if it is what would be built of
 // the history at hand: it is of the same model, and every event in it stands at
 // the same place in that history. So an event that comes late, one that falls off
-// at the cap and an erasure all make a state worthless, and answers do not depend
-// on what is kept.
+// (at the cap that is seldom the first: see steady) and an erasure all make a state
+// worthless, and answers do not depend on what is kept.
 //
 // States of members that read the whole history each time hold nothing but a copy of
 // it: they are not kept, and not counted.
