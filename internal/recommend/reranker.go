@@ -125,14 +125,14 @@ func (c *core) warmSecond() error {
 }
 
 // rehearsal lends the parts of the second stage to be timed.
-func (r *rescorer) rehearsal(model *lifelong.Model, histories [2]lifelong.History, states [2]*lifelong.State, candidates []int32) rehearsal {
+func (by *rescorer) rehearsal(model *lifelong.Model, histories [2]lifelong.History, states [2]*lifelong.State, candidates []int32) rehearsal {
 	odds := make([]float32, len(candidates))
 	return rehearsal{
 		candidates: len(candidates),
 		build:      func(which int) { model.NewState().Append(histories[which]) },
-		score:      func(which, n int) { r.scorer.ScoreState(odds[:n], states[which], candidates[:n], 0) },
+		score:      func(which, n int) { by.scorer.ScoreState(odds[:n], states[which], candidates[:n], 0) },
 		explain: func(which int) (one func()) {
-			e := r.scorer.ExplainState(states[which], 0)
+			e := by.scorer.ExplainState(states[which], 0)
 			return func() { e.Moments(candidates[0], MaxMoments) }
 		},
 	}
