@@ -25,7 +25,8 @@ func heaviest(a, b Moment) int {
 // Explain gives the events of the history that search kept for a candidate, with
 // their weights, heaviest first, equal weights by the newer event.
 func (s *Scorer) Explain(h History, candidate int32, at int64) []Moment {
-	return s.explainNetwork(h, at).Moments(candidate, math.MaxInt)
+	s.pack(h, at)
+	return s.explainPacked(h).Moments(candidate, math.MaxInt)
 }
 
 // Selected gives the events of the history that search kept for a candidate,
@@ -68,13 +69,18 @@ type explaining interface {
 }
 
 // ExplainState prepares explanations after the history of a state, at the moment of
-// the question at. They equal those of Explain within rounding.
+// the question at. They equal those of Explain within rounding. It costs less if the
+// scorer has just scored candidates by that state at that moment.
 func (s *Scorer) ExplainState(st *State, at int64) *Explainer {
 	if search, ok := s.model.search.(explaining); ok {
 		return &Explainer{search.explainer(s.model, st.history)}
 	}
 	if st.memory == nil {
-		return s.explainNetwork(st.history, at)
+		if want := (packed{st, st.Len(), at}); s.packed != want {
+			s.pack(st.history, at)
+			s.packed = want
+		}
+		return s.explainPacked(st.history)
 	}
 	return &Explainer{func(candidate int32, top *topMoments) {
 		list, _ := st.memory.explain(s, st, candidate, at)
@@ -84,11 +90,14 @@ func (s *Scorer) ExplainState(st *State, at int64) *Explainer {
 	}}
 }
 
-// explainNetwork runs the network for each candidate. The history is packed, and
-// clustered, once.
-func (s *Scorer) explainNetwork(h History, at int64) *Explainer {
-	s.in.reset()
+// pack makes h the history of the input, and clusters it where clusters are asked.
+func (s *Scorer) pack(h History, at int64) {
+	s.reset()
 	s.model.pack(&s.in, &s.groups, h, nil, at)
+}
+
+// explainPacked runs the network for each candidate, on the history of the input.
+func (s *Scorer) explainPacked(h History) *Explainer {
 	members := s.members(h)
 	return &Explainer{func(candidate int32, top *topMoments) {
 		s.in.ask(s.model.categories, []int32{candidate})

@@ -33,6 +33,44 @@ func TestExplainerIsUsedAgain(t *testing.T) {
 	}
 }
 
+// TestExplainIsOfItsState: what a scorer did before changes nothing of an explanation.
+func TestExplainIsOfItsState(t *testing.T) {
+	for name, c := range members() {
+		t.Run(name, func(t *testing.T) {
+			m := make30(t, c, 6)
+			s, h := m.NewScorer(), randomHistory(60, 3)
+			st, other := m.NewState(), m.NewState()
+			st.Append(lifelong.History{Items: h.Items[:40], Times: h.Times[:40], Kinds: h.Kinds[:40]})
+			other.Append(randomHistory(40, 9))
+			dst, at := make([]float32, len(candidates)), last(h)
+			for what, before := range map[string]func(){
+				"the same":       func() { s.ScoreState(dst, st, candidates, at) },
+				"another state":  func() { s.ScoreState(dst, other, candidates, at) },
+				"another moment": func() { s.ScoreState(dst, st, candidates, at+1e9) },
+				"no candidates":  func() { s.ScoreState(nil, other, nil, at) },
+				"no state":       func() { s.ScoreState(dst, st, candidates, at); s.Score(dst, randomHistory(40, 9), candidates, at) },
+				"explanations":   func() { s.ScoreState(dst, st, candidates, at); s.ExplainState(other, at).Moments(3, 5) },
+				"examples": func() {
+					s.ScoreState(dst, st, candidates, at)
+					s.ScoreExamples(dst, []lifelong.Example{{History: randomHistory(9, 9), Candidates: candidates, At: at}})
+				},
+			} {
+				before()
+				want := m.NewScorer().ExplainState(st, at).Moments(8, 10)
+				if got := s.ExplainState(st, at).Moments(8, 10); !slices.Equal(got, want) {
+					t.Errorf("after %s: %v, want %v", what, got, want)
+				}
+			}
+			s.ScoreState(dst, st, candidates, at)
+			st.Append(lifelong.History{Items: h.Items[40:], Times: h.Times[40:], Kinds: h.Kinds[40:]})
+			want := m.NewScorer().ExplainState(st, at).Moments(8, 10)
+			if got := s.ExplainState(st, at).Moments(8, 10); !slices.Equal(got, want) {
+				t.Errorf("after more events: %v, want %v", got, want)
+			}
+		})
+	}
+}
+
 // TestCollisionsEqualNetwork: what sdim explains from hashes of distinct items is
 // what the network that was trained compares event by event.
 func TestCollisionsEqualNetwork(t *testing.T) {

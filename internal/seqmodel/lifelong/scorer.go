@@ -13,6 +13,7 @@ type Scorer struct {
 	tape   *tensor.Tape
 	in     input
 	groups clusterer
+	packed packed    // the state that in holds
 	recall recall    // for states that remember
 	sums   []float32 // what they aggregate, [candidates][width]
 }
@@ -30,8 +31,7 @@ func (s *Scorer) Score(dst []float32, h History, candidates []int32, at int64) {
 	if len(candidates) == 0 {
 		return
 	}
-	s.in.reset()
-	s.model.pack(&s.in, &s.groups, h, nil, at)
+	s.pack(h, at)
 	step := max(1, scorePairs/max(1, len(s.in.history.items)))
 	for lo := 0; lo < len(candidates); lo += step {
 		hi := min(lo+step, len(candidates))
@@ -46,7 +46,7 @@ func (s *Scorer) Score(dst []float32, h History, candidates []int32, at int64) {
 func (s *Scorer) ScoreExamples(dst []float32, examples []Example) {
 	at := 0
 	for lo := 0; lo < len(examples); {
-		s.in.reset()
+		s.reset()
 		pairs, hi := 0, lo
 		for ; hi < len(examples) && (hi == lo || pairs < scorePairs); hi++ {
 			e := &examples[hi]
@@ -58,6 +58,19 @@ func (s *Scorer) ScoreExamples(dst []float32, examples []Example) {
 		s.run(dst[at : at+n])
 		at, lo = at+n, hi
 	}
+}
+
+// packed says what an input was packed from: all events of a state, at one moment.
+type packed struct {
+	state  *State
+	events int
+	at     int64
+}
+
+// reset empties the input.
+func (s *Scorer) reset() {
+	s.in.reset()
+	s.packed = packed{}
 }
 
 func (s *Scorer) run(dst []float32) {

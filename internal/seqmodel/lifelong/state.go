@@ -55,7 +55,10 @@ func (s *State) Bytes() int64 {
 // depend on how the events were appended.
 func (s *Scorer) ScoreState(dst []float32, st *State, candidates []int32, at int64) {
 	if st.memory == nil {
-		s.Score(dst, st.history, candidates, at)
+		if len(candidates) > 0 {
+			s.Score(dst, st.history, candidates, at)
+			s.packed = packed{st, st.Len(), at}
+		}
 		return
 	}
 	if len(candidates) == 0 {
@@ -76,7 +79,7 @@ const headRows = 48
 
 // judge runs the head on what a memory aggregated for candidates.
 func (s *Scorer) judge(dst, sums []float32, candidates []int32) {
-	s.in.reset()
+	s.reset()
 	s.in.addCandidates(s.model.categories, candidates)
 	s.tape.Reset(0)
 	u := s.tape.NewVar(len(candidates), s.model.represent.width())
