@@ -62,14 +62,16 @@ func TestShadowBothStages(t *testing.T) {
 	}
 }
 
-// TestShadowOfDegraded: an answer whose second stage had no time is not compared.
+// TestShadowOfDegraded: an answer whose second stage had no time is not compared; of
+// others no more than a bounded part of the history is copied.
 func TestShadowOfDegraded(t *testing.T) {
 	s := startBoth(t, Config{ShadowShare: 1}, newMemStore(), newRing(40), kin(t, 40), 100)
 	o := newAsideObserver()
 	sh := &shadow{snap: s.current.Load(), observe: o, share: 1, queue: make(chan copied, 1)}
 	idle := &batcher{}
 	idle.idle.Store(1)
-	req, events := Request{History: bare(3), K: 3}, &past{recent: bare(3), whole: bare(3), both: true}
+	long := bare(make([]int, shadowEvents+5)...)
+	req, events := Request{User: "ann", K: 3}, &past{recent: long[len(long)-7:], whole: long, both: true}
 	for _, c := range []struct {
 		ans  Answer
 		want int
@@ -82,5 +84,8 @@ func TestShadowOfDegraded(t *testing.T) {
 		if sh.offer(idle, &req, events, &c.ans); len(sh.queue) != c.want {
 			t.Errorf("%+v: %d copies", c.ans, len(sh.queue))
 		}
+	}
+	if c := <-sh.queue; len(c.req.History) != shadowEvents || c.recent != 7 {
+		t.Errorf("%d events were copied, of which retrieval looks at %d", len(c.req.History), c.recent)
 	}
 }
