@@ -170,7 +170,8 @@ func (c *benchLifelongCmd) part(ctx context.Context, dir childDir, more ...strin
 	return l, how, err
 }
 
-// reranked asks once and checks that the second stage saw the whole history.
+// reranked asks once and checks that the second stage saw the whole history: of one
+// that is full, up to 2 % may be left out.
 func (t target) reranked(ctx context.Context, body []byte, history int) (timing string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+"/v1/predict", bytes.NewReader(body))
 	if err != nil {
@@ -191,7 +192,7 @@ func (t target) reranked(ctx context.Context, body []byte, history int) (timing 
 	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
 		return "", fmt.Errorf("read answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK || a.Rerank.Events != history {
+	if resp.StatusCode != http.StatusOK || a.Rerank.Events > history || a.Rerank.Events < history-history/50 {
 		return "", fmt.Errorf("an answer with status %d rests on %d events (%q), want %d", resp.StatusCode, a.Rerank.Events, a.Rerank.Rung, history)
 	}
 	return resp.Header.Get("Server-Timing"), nil

@@ -75,7 +75,7 @@ type ModelConfig struct {
 	Reserve        time.Duration `default:"2ms" help:"Part of a deadline kept for the popular items and for writing the answer."`
 
 	RerankCandidates int   `help:"Items retrieved for the second stage; 0 for as many as the version was judged with, 300 where it does not say."`
-	RerankHistory    int   `default:"100000" help:"Newest events of a stored history that the second stage searches."`
+	RerankHistory    int   `default:"100000" help:"Newest events of a stored history that the second stage searches; of one that is full, up to 2 % fewer."`
 	RerankCacheBytes int64 `default:"268435456" help:"Memory for search states of users kept between requests, in bytes; 1 keeps none."`
 }
 
@@ -171,12 +171,25 @@ func (c *Config) recommend() recommend.Config {
 	return recommend.Config{
 		Workers: c.Model.Workers, MaxBatch: c.Model.MaxBatch, BatchDelay: c.Model.BatchDelay, Queue: c.Model.Queue,
 		HistoryTimeout: c.Model.HistoryTimeout, HistoryLimit: c.Model.HistoryLimit, Reserve: c.Model.Reserve,
-		RerankCandidates: c.Model.RerankCandidates, RerankHistory: c.Model.RerankHistory, RerankCacheBytes: c.Model.RerankCacheBytes,
+		RerankCandidates: c.Model.RerankCandidates, RerankHistory: c.rerankHistory(), RerankCacheBytes: c.Model.RerankCacheBytes,
 		ShadowShare: c.Shadow.Share,
 		Guard: recommend.GuardConfig{
 			Window: c.Guard.Window, Requests: c.Guard.Requests, Failures: c.Guard.Failures, Latency: c.Guard.Latency, Slow: c.Guard.Slow,
 		},
 	}
+}
+
+// rerankHistory is how many events the second stage searches: never more than the
+// store keeps, so that the service knows whose history is full.
+func (c *Config) rerankHistory() int {
+	most := c.History.Cap
+	if len(c.Redis.Addresses) > 0 {
+		most = c.Redis.Cap
+	}
+	if most <= 0 { // the store says what is wrong with it, or has a default of its own
+		return c.Model.RerankHistory
+	}
+	return min(c.Model.RerankHistory, most)
 }
 
 func (c *Config) http() httpapi.Config {

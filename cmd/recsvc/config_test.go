@@ -196,3 +196,21 @@ func FuzzKeysFile(f *testing.F) {
 		}
 	})
 }
+
+// TestRerankHistory: the second stage searches no more than the store keeps.
+func TestRerankHistory(t *testing.T) {
+	for _, c := range []struct{ want, folder, redis, got int }{
+		{want: 100_000, folder: 100_000, redis: 10_000, got: 100_000},
+		{want: 100_000, folder: 2000, redis: 10_000, got: 2000},
+		{want: 1000, folder: 2000, got: 1000},
+		{want: 1000, folder: 0, got: 1000},
+	} {
+		config := Config{Model: ModelConfig{RerankHistory: c.want}, History: HistoryConfig{Cap: c.folder}, Redis: RedisConfig{Cap: c.redis}}
+		if got := config.recommend().RerankHistory; got != c.got {
+			t.Errorf("%+v: %d", c, got)
+		}
+		if config.Redis.Addresses = []string{"redis:6379"}; c.redis > 0 && config.recommend().RerankHistory != min(c.want, c.redis) {
+			t.Errorf("%+v: %d in Redis", c, config.recommend().RerankHistory)
+		}
+	}
+}

@@ -33,7 +33,9 @@ type Config struct {
 	// with, 300 where it does not say.
 	RerankCandidates int
 	// RerankHistory is how many events of a stored history the second stage
-	// searches, the newest. 0 means 100,000.
+	// searches, the newest; of a user who has as many or more, up to 2 % fewer, so
+	// that its first event stays the same for a while and kept states serve. 0 means
+	// 100,000.
 	RerankHistory int
 	// RerankCacheBytes bounds the memory of search states kept between requests.
 	// 0 means 256 MiB, 1 keeps none.

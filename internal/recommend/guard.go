@@ -18,8 +18,8 @@ type GuardConfig struct {
 	// Failures is the largest share of predictions that the model may break on. 0
 	// means 0.02.
 	Failures float64
-	// Latency is from when on a prediction counts as slow, waiting included. 0
-	// means that none does.
+	// Latency is from when on a prediction counts as slow: waiting, ranking and the
+	// second stage together. 0 means that none does.
 	Latency time.Duration
 	// Slow is the largest share of slow predictions. 0 means 0.1.
 	Slow float64
@@ -43,8 +43,8 @@ func (s *Service) watch(version, before string) {
 	s.guard.Store(&guard{version: version, before: before, until: s.cfg.Now().Add(s.cfg.Guard.Window)})
 }
 
-// judge counts one prediction of a version and has the version left when a bound
-// is passed.
+// judge counts one prediction of a version, once all its stages are through, and has
+// the version left when a bound is passed.
 func (s *Service) judge(version string, p *Prediction, broke bool) {
 	g := s.guard.Load()
 	if g == nil || g.version != version {
@@ -58,7 +58,7 @@ func (s *Service) judge(version string, p *Prediction, broke bool) {
 	if broke {
 		g.failed.Add(1)
 	}
-	if limit := s.cfg.Guard.Latency; limit > 0 && p.Stages.Queue+p.Stages.Rank > limit {
+	if limit := s.cfg.Guard.Latency; limit > 0 && p.Stages.Queue+p.Stages.Rank+p.Stages.Rerank > limit {
 		g.slow.Add(1)
 	}
 	why := ""

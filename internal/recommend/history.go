@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"seqrec/internal/event"
@@ -93,8 +94,45 @@ func (p *past) read(ctx context.Context, s *Service, req *Request) (err error) {
 	p.whole = newest(p.recent, s.cfg.RerankHistory)
 	if req.History == nil {
 		p.recent = newest(p.recent, s.cfg.HistoryLimit)
+		if len(p.whole) == s.cfg.RerankHistory {
+			p.whole = steady(p.whole)
+		}
 	}
 	return err
+}
+
+// steadyShare is how many times the oldest part of a full history, some of which may
+// be left out, goes into it.
+const steadyShare = 50
+
+// steady is a full history without some of its oldest events, up to one in steadyShare.
+// Of a user with more events than are read, every new one pushes the oldest out: if the
+// search began there, no kept state would serve twice. So it begins with that event of
+// the oldest part whose hash is the smallest, which stays the first until it falls off
+// or a smaller one comes into that part: for about 1,000 new events, of 100,000. The
+// history at hand alone decides (as in content-defined chunking), so an answer does not
+// depend on what is kept.
+func steady(full []event.Event) []event.Event {
+	first, least := 0, uint64(math.MaxUint64)
+	for i := range full[:len(full)/steadyShare] {
+		if h := mark(&full[i]); h <= least { // of equal ones the newer, which stays longer
+			first, least = i, h
+		}
+	}
+	return full[first:]
+}
+
+// mark is a hash of item and time, the same on every server: FNV-1a, finished by that
+// of SplitMix64.
+func mark(e *event.Event) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for i := range len(e.Item) {
+		h = (h ^ uint64(e.Item[i])) * 0x100000001b3
+	}
+	h ^= uint64(e.Time)
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
 }
 
 // newest are the newest n events, or all if there are no more.

@@ -3,6 +3,7 @@ package recommend
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -28,11 +29,12 @@ type rerank struct {
 	owner  owner
 	events []event.Event // parallel to j.past
 
-	targets int // searches of the history to be made
-	use     RerankUse
-	why     string     // what kept it from the whole history, "" if nothing did
-	broke   error      // why is that the model broke
-	found   [][]Moment // of each item of the answer; nil when not asked for
+	use         RerankUse
+	why         string     // what kept it from the whole history, "" if nothing did
+	broke       error      // why is that the model broke
+	scored      time.Time  // when all log odds were there
+	found       [][]Moment // of each item of the answer; nil when not asked for
+	unexplained error      // that the model broke on explaining
 }
 
 // wants says whether the second stage of a snapshot is to answer a request.
@@ -60,24 +62,21 @@ func (j *job) look(events []event.Event) {
 	}
 }
 
-// widen says how much is to be retrieved for the second stage.
-func (s *Service) widen(j *job) {
-	j.wide = cmp.Or(s.cfg.RerankCandidates, j.snap.second.Candidates, defaultCandidates)
+// widen says how much is to be retrieved for the second stage: as many as the service
+// is told to, if it is.
+func (j *job) widen(told int) {
+	j.wide = cmp.Or(told, j.snap.second.Candidates, defaultCandidates)
 	if j.only {
 		j.wide = len(j.candidates)
 	}
 }
 
-// run re-ranks j.out on the best rung that fits before the job is due. It fails
-// only when the caller has left.
+// run re-ranks j.out on the best rung that fits before the job is due, and explains
+// in what time is left. It fails only when the caller has left.
 func (r *rerank) run(ctx context.Context, explain bool) error {
 	r.use = RerankUse{Rung: RerankNone}
 	if len(r.j.out) == 0 {
 		return nil
-	}
-	r.targets = len(r.j.out)
-	if explain { // searches once more for each item of the answer
-		r.targets += min(r.j.k, len(r.j.out), MaxExplained)
 	}
 	scorer, err := r.scorer(ctx)
 	if scorer == nil {
@@ -93,18 +92,27 @@ func (r *rerank) run(ctx context.Context, explain bool) error {
 		return nil
 	}
 	start := r.s.cfg.Now()
-	predicted := second.cost.of(second.cost.idle(events, fresh, r.targets))
-	if err := r.score(scorer, events, explain); err != nil {
-		second.rescorers <- second.newRescorer() // the scratch of the other cannot be trusted any more
+	predicted := second.cost.of(second.cost.idle(events, fresh, len(r.j.out)))
+	err = r.score(scorer, events, func(st *lifelong.State, from int) {
+		if explain {
+			r.explain(ctx, scorer, st, from)
+		}
+	})
+	if err != nil || r.unexplained != nil {
+		scorer = second.newRescorer() // the scratch of the other cannot be trusted any more
+		r.s.cfg.Log.Error("a request broke the second stage", "version", r.snap.info.Version, "error", cmp.Or(err, r.unexplained))
+	}
+	second.rescorers <- scorer
+	if err != nil {
 		r.s.states.forget(r.owner.user)
-		r.s.judge(r.snap.info.Version, &Prediction{}, true) // beside what the first stage counted for this request
-		r.s.cfg.Log.Error("a request broke the second stage", "version", r.snap.info.Version, "error", err)
-		r.use, r.found = RerankUse{Rung: RerankNone}, nil
+		r.use = RerankUse{Rung: RerankNone}
 		r.why, r.broke = "the second stage could not score this history", err
 		return nil
 	}
-	second.rescorers <- scorer
-	second.cost.learn(predicted, r.s.cfg.Now().Sub(start))
+	second.cost.learn(predicted, r.scored.Sub(start)) // explaining has a cost of its own
+	if err := contextError(ctx); explain && err != nil && !errors.Is(err, ErrDeadline) {
+		return err
+	}
 	return nil
 }
 
@@ -140,9 +148,7 @@ func (r *rerank) scorer(ctx context.Context) (*rescorer, error) {
 func (r *rerank) rung() (events, fresh int) {
 	c := &r.snap.second.cost
 	whole := r.j.past.Len()
-	fits := func(events, fresh int) bool {
-		return r.j.due.IsZero() || !r.s.cfg.Now().Add(c.of(c.idle(events, fresh, r.targets))).After(r.j.due)
-	}
+	fits := func(events, fresh int) bool { return r.fits(c.of(c.idle(events, fresh, len(r.j.out)))) }
 	r.use.Rung = RerankWhole
 	if fresh = whole - r.s.states.covered(r.owner, &r.j.past); fits(whole, fresh) {
 		return whole, fresh
@@ -157,9 +163,15 @@ func (r *rerank) rung() (events, fresh int) {
 	return 0, 0
 }
 
-// score runs the rescorer over the newest events. A panic of the model is an
-// error, like scores that are no numbers.
-func (r *rerank) score(by *rescorer, events int, explain bool) (err error) {
+// fits reports whether work that takes so long is done before the job is due.
+func (r *rerank) fits(work time.Duration) bool {
+	return r.j.due.IsZero() || !r.s.cfg.Now().Add(work).After(r.j.due)
+}
+
+// score runs the rescorer over the newest events, then has the state explained, whose
+// first event is number from of the history. A panic of the model is an error, like
+// scores that are no numbers.
+func (r *rerank) score(by *rescorer, events int, explain func(st *lifelong.State, from int)) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("re-rank with %s: panic: %v\n%s", r.snap.info.Version, p, debug.Stack())
@@ -172,9 +184,8 @@ func (r *rerank) score(by *rescorer, events int, explain bool) (err error) {
 		}
 		blend(r.j.out, by.odds, r.snap.second.Blend)
 		r.use.Events, r.use.Candidates, r.use.Oldest = events, len(r.j.out), r.events[from].Time
-		if explain {
-			r.explain(by.scorer, st, from)
-		}
+		r.scored = r.s.cfg.Now()
+		explain(st, from)
 	}
 	if from == 0 {
 		r.s.states.lend(r.owner, &r.j.past, search)
@@ -218,35 +229,4 @@ func blend(list []kernel.Scored, odds []float32, weight float64) {
 	slices.SortFunc(list, func(a, b kernel.Scored) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Item, b.Item))
 	})
-}
-
-// explain notes for each item of the answer the events that the search selected,
-// as long as there is time. from is the first event of the state.
-func (r *rerank) explain(scorer *lifelong.Scorer, st *lifelong.State, from int) {
-	r.found = make([][]Moment, min(r.j.k, len(r.j.out), MaxExplained))
-	for i := range r.found {
-		if i > 0 && !r.j.due.IsZero() && r.s.cfg.Now().After(r.j.due) {
-			return
-		}
-		list := []Moment{}
-		for _, m := range scorer.ExplainState(st, r.j.out[i].Item, r.j.at) {
-			if len(list) == MaxMoments || !finite(m.Weight) {
-				break
-			}
-			e := &r.events[from+m.Event]
-			list = append(list, Moment{
-				Item: e.Item, Title: r.snap.title(e.Item), Kind: cmp.Or(e.Kind, event.DefaultKind), Time: e.Time,
-				Place: len(r.events) - from - m.Event, Weight: m.Weight,
-			})
-		}
-		r.found[i] = list
-	}
-}
-
-// title is what the catalogue calls an item, "" if it has no name for it.
-func (s *snapshot) title(id event.ItemID) string {
-	if n, ok := s.number(id); ok {
-		return s.cat.titles[n]
-	}
-	return ""
 }

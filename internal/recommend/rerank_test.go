@@ -220,7 +220,7 @@ func TestRerankBaseline(t *testing.T) {
 func forceSecond(s *Service, perHour float64) {
 	c := &s.current.Load().second.cost
 	c.set(1)
-	c.event, c.candidate, c.pair = 0, 0, float64(time.Hour)/perHour
+	c.event, c.shared, c.candidate, c.pair = 0, 0, 0, float64(time.Hour)/perHour
 }
 
 func TestRerankLadder(t *testing.T) {
@@ -361,4 +361,29 @@ func TestRerankDeletion(t *testing.T) {
 	if named /= rounds; named <= 3*other/rounds || named <= 0 {
 		t.Errorf("log odds fall by %.3f without the event named, by %.3f without any other", named, other/rounds)
 	}
+}
+
+// TestGuardSeesSecondStage: the guard counts each prediction once, with what the
+// second stage took, and that it broke.
+func TestGuardSeesSecondStage(t *testing.T) {
+	s, clock := startBusy(t, Config{Guard: GuardConfig{Requests: 1000, Latency: time.Second}}, time.Minute)
+	g := &guard{version: "v1", before: "v0", until: clock.Now().Add(1000 * time.Hour)}
+	s.guard.Store(g)
+	count := func(what string, asked, slow, failed int64) {
+		t.Helper()
+		if g.asked.Load() != asked || g.slow.Load() != slow || g.failed.Load() != failed {
+			t.Errorf("%s: asked %d, slow %d, failed %d; want %d, %d, %d", what, g.asked.Load(), g.slow.Load(), g.failed.Load(), asked, slow, failed)
+		}
+	}
+	predict(t, s, Request{User: "ann", NoRerank: true})
+	count("the first stage alone", 1, 0, 0)
+	predict(t, s, Request{User: "ann"})
+	count("both", 2, 1, 0)
+	if _, err := s.Similar(t.Context(), ids(3), 2); err != nil {
+		t.Fatal(err)
+	}
+	count("similar", 3, 1, 0)
+	fill(s.current.Load().second.Model.Params().All().V, float32(math.NaN()))
+	predict(t, s, Request{User: "ann"})
+	count("broken", 4, 2, 1)
 }

@@ -81,51 +81,34 @@ func newSecond(r *Reranker, rescorers int) *second {
 
 func (s *second) newRescorer() *rescorer { return &rescorer{scorer: s.Model.NewScorer()} }
 
-// rerankCost predicts how long the second stage needs. Its shape is measured by
-// the warm-up; strain is learnt from every request.
-type rerankCost struct {
-	strain
-	event     float64 // ns to take one event into a state
-	candidate float64 // ns for each candidate, whatever the history
-	pair      float64 // ns for each candidate and event
-}
-
-// idle is what it takes on the idle machine, in ns, to score candidates against a
-// history of which fresh events are not in a state yet.
-func (c *rerankCost) idle(events, fresh, candidates int) float64 {
-	return c.event*float64(fresh) + float64(candidates)*(c.candidate+c.pair*float64(events))
-}
-
-// Golden requests of the second stage.
+// Golden requests of the second stage. The histories are far apart in length, for the
+// cost is told from both.
 const (
-	goldenEvents     = 1000
+	goldenFew        = 100    // events of the short history
+	goldenMany       = 10_000 // events of the long one
 	goldenCandidates = 64
 )
 
-// warmSecond has every rescorer answer golden requests of the most popular items:
-// a history of one event and a long one. It fails unless all log odds are numbers
-// and the same from each.
+// warmSecond has every rescorer answer golden requests of the most popular items: a
+// short history and a long one. It fails unless all log odds are numbers and the same
+// from each. Then it measures what a request costs.
 func (c *core) warmSecond() error {
 	if c.second == nil {
 		return nil
 	}
 	candidates := c.popular[:min(goldenCandidates, len(c.popular))]
-	long := lifelong.History{Items: c.golden(goldenEvents).History}
-	short := lifelong.History{Items: long.Items[:1]}
-	states := [2]*lifelong.State{c.second.Model.NewState(), c.second.Model.NewState()}
-	states[0].Append(short)
-	start := time.Now()
-	states[1].Append(long)
-	c.second.cost.event = float64(time.Since(start)) / goldenEvents
+	histories := [2]lifelong.History{{Items: c.golden(goldenFew).History}, {Items: c.golden(goldenMany).History}}
+	var states [2]*lifelong.State
+	for i, h := range histories {
+		states[i] = c.second.Model.NewState()
+		states[i].Append(h)
+	}
 	var want []float32
 	for i := range cap(c.second.rescorers) {
 		r := <-c.second.rescorers
 		got := make([]float32, 2*len(candidates))
-		took := [2]time.Duration{}
 		for which, st := range states {
-			begin := time.Now()
 			r.scorer.ScoreState(got[which*len(candidates):][:len(candidates)], st, candidates, 0)
-			took[which] = time.Since(begin)
 		}
 		c.second.rescorers <- r
 		for k, odds := range got {
@@ -134,21 +117,24 @@ func (c *core) warmSecond() error {
 			}
 		}
 		want = got
-		c.second.cost.measured(took[0], took[1], len(candidates), i == 0)
 	}
+	r := <-c.second.rescorers
+	c.second.cost.measure(time.Now, r.rehearsal(c.second.Model, histories, states, candidates))
+	c.second.rescorers <- r
 	return nil
 }
 
-// measured takes in how long a history of one event and one of goldenEvents took;
-// the fastest rescorer counts.
-func (c *rerankCost) measured(short, long time.Duration, candidates int, first bool) {
-	candidate := float64(short) / float64(candidates)
-	pair := float64(max(long-short, 0)) / float64(candidates*(goldenEvents-1))
-	if first || candidate < c.candidate {
-		c.candidate = candidate
-	}
-	if first || pair < c.pair {
-		c.pair = pair
+// rehearsal lends the parts of the second stage to be timed.
+func (by *rescorer) rehearsal(model *lifelong.Model, histories [2]lifelong.History, states [2]*lifelong.State, candidates []int32) rehearsal {
+	odds := make([]float32, len(candidates))
+	return rehearsal{
+		candidates: len(candidates),
+		build:      func(which int) { model.NewState().Append(histories[which]) },
+		score:      func(which, n int) { by.scorer.ScoreState(odds[:n], states[which], candidates[:n], 0) },
+		explain: func(which int) (one func()) {
+			e := by.scorer.ExplainState(states[which], 0)
+			return func() { e.Moments(candidates[0], MaxMoments) }
+		},
 	}
 }
 

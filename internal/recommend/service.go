@@ -157,8 +157,8 @@ func (s *Service) predict(ctx context.Context, req *Request, p *Prediction) (Ans
 	if err != nil {
 		return Answer{}, err
 	}
-	if sh := s.shadow.Load(); sh != nil && ans.Rung == RungModel {
-		sh.offer(s.batcher, req, past.recent, &ans)
+	if sh := s.shadow.Load(); sh != nil {
+		sh.offer(s.batcher, req, &past, &ans)
 	}
 	ans.Appended = appended
 	if historyErr != nil && ans.Degraded == nil {
@@ -176,7 +176,7 @@ func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request,
 	}
 	unknown, newest := j.fill(req, past.recent)
 	if past.both {
-		s.widen(j)
+		j.widen(s.cfg.RerankCandidates)
 	}
 	ans, err := s.climb(ctx, snap, j, req, past, p)
 	if err != nil {
@@ -191,7 +191,9 @@ func (s *Service) rankHistory(ctx context.Context, snap *snapshot, req *Request,
 func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Request, past *past, p *Prediction) (Answer, error) {
 	if len(j.items) == 0 || j.only && len(j.candidates) == 0 { // nothing to go by, or nothing to rank
 		defer s.jobs.give(j)
-		s.states.forget(past.owner.user) // of whom nothing may be held any more
+		if len(j.items) == 0 {
+			s.states.forget(past.owner.user) // of whom nothing may be held any more
+		}
 		return s.popular(snap, j, req), nil
 	}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -208,6 +210,9 @@ func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Reques
 		return Answer{}, cmp.Or(err, contextError(ctx))
 	case err == nil:
 		err = ErrDeadline
+		if how == finished {
+			s.judge(snap.info.Version, p, false) // it waited too long
+		}
 	}
 	if req.Strict {
 		return Answer{}, err
@@ -220,17 +225,19 @@ func (s *Service) climb(ctx context.Context, snap *snapshot, j *job, req *Reques
 // settle turns what a worker ranked into an answer, by way of the second stage if
 // there is one.
 func (s *Service) settle(ctx context.Context, snap *snapshot, j *job, req *Request, past *past, p *Prediction) (Answer, error) {
+	r := rerank{s: s, snap: snap, j: j, owner: past.owner, events: past.whole}
+	defer func() { s.judge(snap.info.Version, p, r.broke != nil || r.unexplained != nil) }()
 	if j.rung != RungModel && req.Strict {
 		return Answer{}, ErrDeadline
 	}
-	r := rerank{s: s, snap: snap, j: j, owner: past.owner, events: past.whole}
 	if j.wide > 0 {
 		start := s.cfg.Now()
-		if err := r.run(ctx, req.Explain); err != nil {
-			return Answer{}, err
-		}
+		err := r.run(ctx, req.Explain)
 		if len(j.out) > 0 {
 			p.Stages.Rerank = s.cfg.Now().Sub(start)
+		}
+		if err != nil {
+			return Answer{}, err
 		}
 		if r.why != "" && req.Strict {
 			return Answer{}, cmp.Or(r.broke, ErrDeadline)
@@ -263,7 +270,8 @@ func (s *Service) popular(snap *snapshot, j *job, req *Request) Answer {
 }
 
 // run queues a job and waits for it. how is finished if the job is the caller's
-// again, which it is too when it never got into the queue.
+// again, which it is too when it never got into the queue. A version that broke is
+// judged here, one that ranked by the caller, once all stages are through.
 func (s *Service) run(ctx context.Context, j *job, p *Prediction) (how outcome, err error) {
 	if err := s.batcher.submit(j); err != nil {
 		return finished, err
@@ -273,8 +281,8 @@ func (s *Service) run(ctx context.Context, j *job, p *Prediction) (how outcome, 
 		return how, nil
 	}
 	p.Stages.Queue, p.Stages.Rank = j.started.Sub(j.queued), j.took
-	s.judge(j.snap.info.Version, p, j.err != nil)
 	if j.err != nil {
+		s.judge(j.snap.info.Version, p, true)
 		s.cfg.Log.Error("a request broke its ranker", "version", j.snap.info.Version, "error", j.err)
 	}
 	return how, j.err
@@ -343,6 +351,7 @@ func (s *Service) nearest(ctx context.Context, snap *snapshot, j *job, p *Predic
 	if err != nil {
 		return Answer{}, err
 	}
+	s.judge(snap.info.Version, p, false)
 	// No popular items fill this list up: they are not similar to anything.
 	ans := s.answer(snap, j.upTo(len(j.out)), j.out, RungSimilar, false)
 	ans.History.Used = len(j.items)

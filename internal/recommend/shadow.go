@@ -16,8 +16,9 @@ import (
 const (
 	shadowQueue = 8  // copies that may wait; more are dropped
 	shadowDepth = 10 // places of an answer that are compared
-	// shadowEvents is how many events of a history are copied.
-	shadowEvents = 200
+	// shadowEvents is how many events of a history are copied: they are masked, and a
+	// second stage searches them. So many fit into a MiB.
+	shadowEvents = 10_000
 )
 
 // Comparison is what became of one copied prediction.
@@ -36,6 +37,7 @@ type shadow struct {
 	snap    *snapshot
 	observe Observer
 	share   float64
+	wide    int // as Config.RerankCandidates
 	asked   atomic.Uint64
 	queue   chan copied
 	once    sync.Once
@@ -46,12 +48,13 @@ type shadow struct {
 // copied is a prediction and what was answered.
 type copied struct {
 	req    Request // its History is what the answer rests on
+	recent int     // the newest of it that retrieval looks at
 	answer []event.ItemID
 }
 
 func startShadow(snap *snapshot, c Config) *shadow {
 	sh := &shadow{
-		snap: snap, observe: c.Observer, share: c.ShadowShare,
+		snap: snap, observe: c.Observer, share: c.ShadowShare, wide: c.RerankCandidates,
 		queue: make(chan copied, shadowQueue), stopped: make(chan struct{}), done: make(chan struct{}),
 	}
 	go sh.run(c.Now)
@@ -64,9 +67,12 @@ func (sh *shadow) end() {
 	<-sh.done
 }
 
-// offer copies a prediction that the model has answered, if it is its turn. It
-// never waits: without room or an idle worker the copy is dropped.
-func (sh *shadow) offer(b *batcher, req *Request, events []event.Event, ans *Answer) {
+// offer copies a prediction that all stages of the model have answered, if it is its
+// turn. It never waits: without room or an idle worker the copy is dropped.
+func (sh *shadow) offer(b *batcher, req *Request, past *past, ans *Answer) {
+	if ans.Rung != RungModel || ans.Rerank != nil && ans.Rerank.Rung != RerankWhole {
+		return
+	}
 	n := float64(sh.asked.Add(1))
 	if math.Floor(n*sh.share) == math.Floor((n-1)*sh.share) {
 		return
@@ -79,8 +85,13 @@ func (sh *shadow) offer(b *batcher, req *Request, events []event.Event, ans *Ans
 	for i := range c.answer {
 		c.answer[i] = ans.Items[i].ID
 	}
+	events := past.recent
+	if past.both && sh.snap.wants(req) {
+		events = past.whole
+	}
+	events = newest(events, shadowEvents)
 	// The caller may use its memory again once it is answered.
-	c.req.History = slices.Clone(events[max(0, len(events)-shadowEvents):])
+	c.req.History, c.recent = slices.Clone(events), min(len(events), len(past.recent))
 	c.req.Exclude, c.req.Candidates = slices.Clone(req.Exclude), slices.Clone(req.Candidates)
 	select {
 	case sh.queue <- c:
@@ -93,18 +104,17 @@ func (sh *shadow) offer(b *batcher, req *Request, events []event.Event, ans *Ans
 func (sh *shadow) run(now func() time.Time) {
 	defer close(sh.done)
 	defer sh.snap.release()
-	var jobs jobs
-	ranker := sh.snap.model.NewRanker()
+	r := sh.newRanker()
 	for {
 		select {
 		case <-sh.stopped:
 			return
 		case c := <-sh.queue:
 			start := now()
-			ids, err := sh.rank(&jobs, ranker, &c.req)
+			ids, err := r.rank(&c)
 			cmp := Comparison{Version: sh.snap.info.Version, Err: err, Took: now().Sub(start)}
 			if err != nil {
-				ranker = sh.snap.model.NewRanker() // its scratch cannot be trusted any more
+				r = sh.newRanker() // the scratch of the other cannot be trusted any more
 			} else {
 				cmp.Overlap, cmp.RBO = overlap(c.answer, ids)
 			}
@@ -113,27 +123,66 @@ func (sh *shadow) run(now func() time.Time) {
 	}
 }
 
-// rank is what the shadow would have answered.
-func (sh *shadow) rank(jobs *jobs, ranker features.Ranker, req *Request) (ids []event.ItemID, err error) {
+// shadowRanker is what a shadow ranks with, both stages.
+type shadowRanker struct {
+	sh    *shadow
+	jobs  jobs
+	first features.Ranker
+	by    *rescorer // nil without a second stage
+}
+
+func (sh *shadow) newRanker() *shadowRanker {
+	r := &shadowRanker{sh: sh, first: sh.snap.model.NewRanker()}
+	if sh.snap.second != nil {
+		r.by = sh.snap.second.newRescorer()
+	}
+	return r
+}
+
+// rank is what the shadow would have answered, without a deadline.
+func (r *shadowRanker) rank(c *copied) (ids []event.ItemID, err error) {
+	snap := r.sh.snap
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("rank with %s: panic: %v", sh.snap.info.Version, p)
+			err = fmt.Errorf("rank with %s: panic: %v", snap.info.Version, p)
 		}
 	}()
-	sh.snap.refs.Add(1) // the job's own; ours keeps it above zero
-	j := jobs.take(sh.snap)
-	defer jobs.give(j)
-	j.fill(req, req.History)
-	var ranked []kernel.Scored
+	snap.refs.Add(1) // the job's own; ours keeps it above zero
+	j := r.jobs.take(snap)
+	defer r.jobs.give(j)
+	both := snap.wants(&c.req)
+	if both {
+		j.look(c.req.History)
+	}
+	j.fill(&c.req, newest(c.req.History, c.recent))
+	if both {
+		j.widen(r.sh.wide)
+	}
 	if len(j.items) > 0 && (!j.only || len(j.candidates) > 0) {
 		dst := [][]kernel.Scored{j.out[:0]}
-		ranker.Rank(dst, []features.Query{j.query(len(j.items))})
-		ranked = dst[0]
+		r.first.Rank(dst, []features.Query{j.query(len(j.items))})
+		if j.out = dst[0]; both && len(j.out) > 0 {
+			if err := r.by.again(j); err != nil {
+				return nil, err
+			}
+		}
 	}
-	for _, r := range sh.snap.popularInto(ranked, j.k, j.mask, j.candidates, j.only) {
-		ids = append(ids, event.ItemID(sh.snap.vocab.ID(r.Item)))
+	for _, x := range snap.popularInto(j.out[:min(j.k, len(j.out))], j.k, j.mask, j.candidates, j.only) {
+		ids = append(ids, event.ItemID(snap.vocab.ID(x.Item)))
 	}
 	return ids, nil
+}
+
+// again re-ranks j.out after the whole history, of which no state is kept.
+func (by *rescorer) again(j *job) error {
+	second := j.snap.second
+	st := second.Model.NewState()
+	st.Append(j.past)
+	if err := by.score(j, st); err != nil {
+		return err
+	}
+	blend(j.out, by.odds, second.Blend)
+	return nil
 }
 
 // overlap compares two rankings down to the length of a: the share of common

@@ -13,8 +13,11 @@ import (
 // for its new events alone. A state is lent only if it is what would be built of
 // the history at hand: it is of the same model, and every event in it stands at
 // the same place in that history. So an event that comes late, one that falls off
-// at the cap and an erasure all make a state worthless, and answers do not depend
-// on what is kept.
+// (at the cap that is seldom the first: see steady) and an erasure all make a state
+// worthless, and answers do not depend on what is kept.
+//
+// States of members that read the whole history each time hold nothing but a copy of
+// it: they are not kept, and not counted.
 //
 // Memory is bounded by bytes; who was not asked for longest goes first. Nobody
 // waits for a lock while another scores: who finds a state busy builds his own.
@@ -152,7 +155,9 @@ func (c *states) lend(o owner, h *lifelong.History, fn func(*lifelong.State)) {
 	st := o.model.NewState()
 	st.Append(*h)
 	fn(st)
-	c.put(o, st)
+	if st.Remembers() {
+		c.put(o, st)
+	}
 }
 
 // read lends a kept state that holds the whole history; false if it does not, or

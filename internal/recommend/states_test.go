@@ -149,6 +149,12 @@ func checkCached(t *testing.T, second *lifelong.Model) {
 			t.Fatalf("step %d, %s: %s", step, user, diff)
 		}
 	}
+	if !second.NewState().Remembers() { // nothing is worth keeping
+		if st := cached.States(); st != (StateStats{}) {
+			t.Errorf("cached: %+v", st)
+		}
+		return
+	}
 	if st := cached.States(); st.Hits == 0 || st.Extended == 0 || st.Built < 5 || st.States == 0 || st.Bytes <= 0 || st.Evicted != 0 {
 		t.Errorf("cached: %+v", st)
 	}
@@ -242,5 +248,18 @@ func TestRerankErased(t *testing.T) {
 	}
 	if st := s.States(); st.States != 0 || st.Bytes != 0 {
 		t.Errorf("after a swap: %+v", st)
+	}
+}
+
+// TestRerankUnknownCandidates: a question about items that nobody knows leaves what
+// is kept of the user alone.
+func TestRerankUnknownCandidates(t *testing.T) {
+	s := startBoth(t, Config{}, newMemStore(), newRing(40), kin(t, 40), 1)
+	appendAll(t, s, did("ann", 1000, 1, 2, 3)...)
+	predict(t, s, Request{User: "ann"})
+	predict(t, s, Request{User: "ann", Candidates: ids(77)})
+	predict(t, s, Request{User: "ann"})
+	if st := s.States(); st.Hits != 1 || st.Built != 1 {
+		t.Errorf("%+v", st)
 	}
 }

@@ -12,7 +12,7 @@ type strain struct{ bits atomic.Uint64 }
 
 const (
 	strainWeight = 0.1 // of the newest run
-	strainMin    = 0.5
+	strainMin    = 0.1 // a shape that was measured on golden requests may be far above the truth of others
 	strainMax    = 20
 	strainEase   = 0.01
 )

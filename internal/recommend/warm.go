@@ -173,15 +173,7 @@ func (c *core) checkPublished(list []features.Golden) error {
 // measure times the parts of a request on the first ranker.
 func (c *core) measure(short, long features.Query) {
 	one := make([][]kernel.Scored, 1)
-	timed := func(fn func()) float64 {
-		best := math.Inf(1)
-		for range goldenRounds {
-			start := time.Now()
-			fn()
-			best = min(best, float64(time.Since(start)))
-		}
-		return best
-	}
+	timed := func(fn func()) float64 { return fastest(time.Now, fn) }
 	rank := func(q features.Query) func() {
 		return func() { c.rankers[0].Rank(one, []features.Query{q}) }
 	}

@@ -156,6 +156,6 @@ func FuzzLoad(f *testing.F) {
 		s.Score(make([]float32, 1), h, []int32{0}, 0)
 		st.Append(h)
 		s.ScoreState(make([]float32, 1), st, []int32{0}, 0)
-		s.ExplainState(st, 0, 0)
+		s.ExplainState(st, 0).Moments(0, 10)
 	})
 }

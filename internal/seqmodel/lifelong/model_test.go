@@ -235,7 +235,11 @@ func TestExplain(t *testing.T) {
 				if len(list) > 0 && sum > 1+1e-5 {
 					t.Errorf("candidate %d: weights sum to %v", item, sum)
 				}
-				for i, moment := range s.ExplainState(st, item, last(h)) {
+				again := s.ExplainState(st, last(h)).Moments(item, math.MaxInt)
+				if len(again) != len(list) {
+					t.Fatalf("candidate %d: %d moments from the state, %d from the network", item, len(again), len(list))
+				}
+				for i, moment := range again {
 					if d := math.Abs(float64(moment.Weight - list[i].Weight)); d > 1e-5 {
 						t.Fatalf("candidate %d: moment %d is %v from the state, %v from the network", item, i, moment, list[i])
 					}

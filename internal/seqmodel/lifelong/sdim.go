@@ -1,6 +1,9 @@
 package lifelong
 
-import "seqrec/internal/tensor"
+import (
+	"seqrec/internal/attention"
+	"seqrec/internal/tensor"
+)
 
 // sdim attends by hash collision, without a search (Cao et al., CIKM 2022, arXiv
 // 2205.10249): see tensor.CollideArgs. A behaviour at angle a to the target is
@@ -68,4 +71,93 @@ func equal(a, b []float32) bool {
 		}
 	}
 	return true
+}
+
+// explainer hashes each distinct item of the history once. A candidate then costs a
+// comparison of signatures for each of them, and a look at each event.
+func (m *sdim) explainer(model *Model, h History) func(candidate int32, top *topMoments) {
+	signs, err := attention.SignsOf(m.hash.Val.Cols, m.hash.Val.V)
+	if err != nil {
+		panic("lifelong: " + err.Error()) // the shapes were checked when the model was declared
+	}
+	c := &collisions{
+		sdim: m, signs: signs, categories: model.categories, groups: m.hash.Val.Rows / m.tau,
+		key: make([]float32, m.tables.identity), code: make([]uint64, signs.Words()),
+	}
+	c.count(h)
+	return c.explain
+}
+
+// collisions is what explaining needs of one history.
+type collisions struct {
+	*sdim
+	signs      *attention.Signs
+	categories []int32
+	groups     int
+
+	slots      []int32   // of each event: its distinct item, -1 for an unknown one
+	signatures []uint16  // [slot][group]
+	events     []int32   // [group][signature]: how many events have it
+	share      []float32 // by slot, for one candidate
+	key        []float32 // of one item
+	code       []uint64  // its hash
+}
+
+func (c *collisions) count(h History) {
+	slotOf, times := map[int32]int32{}, []int32(nil) // how many events each distinct item has
+	c.slots = make([]int32, h.Len())
+	for i, item := range h.Items {
+		if c.slots[i] = -1; item < 0 {
+			continue
+		}
+		slot, known := slotOf[item]
+		if !known {
+			slot = int32(len(times))
+			slotOf[item], times, c.signatures = slot, append(times, 0), c.sign(c.signatures, item)
+		}
+		c.slots[i] = slot
+		times[slot]++
+	}
+	c.events, c.share = make([]int32, c.groups<<c.tau), make([]float32, len(times))
+	for slot, n := range times {
+		for g, signature := range c.of(int32(slot)) {
+			c.events[g<<c.tau+int(signature)] += n
+		}
+	}
+}
+
+// of gives the signatures of a distinct item.
+func (c *collisions) of(slot int32) []uint16 { return c.signatures[int(slot)*c.groups:][:c.groups] }
+
+// sign appends the signatures of an item, one a group.
+func (c *collisions) sign(dst []uint16, item int32) []uint16 {
+	c.tables.identityOf(c.key, item, c.categories)
+	c.signs.Code(c.code, c.key)
+	for g := range c.groups {
+		signature := uint16(0)
+		for i := range c.tau {
+			at := g*c.tau + i
+			signature |= uint16(c.code[at/64]>>(at%64)&1) << i
+		}
+		dst = append(dst, signature)
+	}
+	return dst
+}
+
+func (c *collisions) explain(candidate int32, top *topMoments) {
+	target := c.sign(nil, candidate)
+	for slot := range c.share {
+		share := float32(0)
+		for g, signature := range c.of(int32(slot)) {
+			if signature == target[g] {
+				share += 1 / float32(c.groups*int(c.events[g<<c.tau+int(signature)]))
+			}
+		}
+		c.share[slot] = share
+	}
+	for i := len(c.slots) - 1; i >= 0; i-- { // the newest first: of equal ones, none after them takes their place
+		if slot := c.slots[i]; slot >= 0 && c.share[slot] > 0 {
+			top.offer(Moment{i, c.share[slot]})
+		}
+	}
 }

@@ -1,7 +1,5 @@
 package lifelong
 
-import "slices"
-
 // State is what is kept of one user's history between requests, so that a
 // request pays for its new events alone. It is valid for the model that made it
 // and for the events appended so far. Any number of scorers may read a state at
@@ -33,6 +31,10 @@ func (s *State) Append(h History) {
 	}
 }
 
+// Remembers says whether the state holds anything that is costly to build again: not
+// for members that read the whole history at each question.
+func (s *State) Remembers() bool { return s.memory != nil }
+
 // History is the events so far. It must not be written.
 func (s *State) History() History { return s.history }
 
@@ -53,7 +55,10 @@ func (s *State) Bytes() int64 {
 // depend on how the events were appended.
 func (s *Scorer) ScoreState(dst []float32, st *State, candidates []int32, at int64) {
 	if st.memory == nil {
-		s.Score(dst, st.history, candidates, at)
+		if len(candidates) > 0 {
+			s.Score(dst, st.history, candidates, at)
+			s.packed = packed{st, st.Len(), at}
+		}
 		return
 	}
 	if len(candidates) == 0 {
@@ -74,7 +79,7 @@ const headRows = 48
 
 // judge runs the head on what a memory aggregated for candidates.
 func (s *Scorer) judge(dst, sums []float32, candidates []int32) {
-	s.in.reset()
+	s.reset()
 	s.in.addCandidates(s.model.categories, candidates)
 	s.tape.Reset(0)
 	u := s.tape.NewVar(len(candidates), s.model.represent.width())
@@ -82,15 +87,4 @@ func (s *Scorer) judge(dst, sums []float32, candidates []int32) {
 	target := s.model.represent.vectors(s.tape, &s.in.candidates)
 	hidden := s.model.main.forward(s.tape, &s.in, s.model.features(s.tape, target, u), s.model.config.Epsilon)
 	s.model.main.logits(s.tape, dst, hidden)
-}
-
-// ExplainState is Explain after the history of a state.
-func (s *Scorer) ExplainState(st *State, candidate int32, at int64) []Moment {
-	if st.memory != nil {
-		if list, ok := st.memory.explain(s, st, candidate, at); ok {
-			slices.SortFunc(list, heaviest)
-			return list
-		}
-	}
-	return s.Explain(st.history, candidate, at)
 }
