@@ -75,19 +75,14 @@ func (s *Scorer) ExplainState(st *State, at int64) *Explainer {
 	if search, ok := s.model.search.(explaining); ok {
 		return &Explainer{search.explainer(s.model, st.history)}
 	}
-	if st.memory == nil {
-		if want := (packed{st, st.Len(), at}); s.packed != want {
-			s.pack(st.history, at)
-			s.packed = want
-		}
-		return s.explainPacked(st.history)
+	if memory, ok := st.memory.(*searchMemory); ok {
+		return &Explainer{func(candidate int32, top *topMoments) { memory.explain(s, st, candidate, at, top) }}
 	}
-	return &Explainer{func(candidate int32, top *topMoments) {
-		list, _ := st.memory.explain(s, st, candidate, at)
-		for _, m := range list {
-			top.offer(m)
-		}
-	}}
+	if want := (packed{st, st.Len(), at}); s.packed != want {
+		s.pack(st.history, at)
+		s.packed = want
+	}
+	return s.explainPacked(st.history)
 }
 
 // pack makes h the history of the input, and clusters it where clusters are asked.

@@ -18,9 +18,6 @@ type memory interface {
 	// aggregate writes u, one row a candidate, to dst. st is the state it belongs
 	// to, s lends scratch memory.
 	aggregate(dst []float32, s *Scorer, st *State, candidates []int32, at int64)
-	// explain gives the events behind u of one candidate, in any order; ok is
-	// false when the memory does not know them.
-	explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool)
 	bytes() int
 }
 
@@ -257,13 +254,13 @@ func (s *Scorer) soften(scores []float32) []float32 {
 	return r.weights
 }
 
-func (m *searchMemory) explain(s *Scorer, st *State, candidate int32, at int64) (list []Moment, ok bool) {
+// explain offers the events behind u of one candidate.
+func (m *searchMemory) explain(s *Scorer, st *State, candidate int32, at int64, top *topMoments) {
 	m.search(s, st, []int32{candidate}, at)
 	scores, ages := s.recall.searcher.Found(0)
 	for j, w := range s.soften(scores) {
-		list = append(list, Moment{st.Len() - 1 - int(ages[j]), w})
+		top.offer(Moment{st.Len() - 1 - int(ages[j]), w})
 	}
-	return list, true
 }
 
 // bucketMemory serves sdim: running sums by signature, which a new event changes
@@ -307,7 +304,5 @@ func (m *bucketMemory) aggregate(dst []float32, s *Scorer, _ *State, candidates 
 		m.buckets.Attend(dst[i*t.width():][:t.width()], r.queries)
 	}
 }
-
-func (m *bucketMemory) explain(*Scorer, *State, int32, int64) ([]Moment, bool) { return nil, false }
 
 func (m *bucketMemory) bytes() int { return m.buckets.Bytes() + 4*cap(m.value) }
