@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -185,7 +186,7 @@ func (c *trainCmd) secondStage(a *app) error {
 	}
 	shown := newDisplay(a.err)
 	s, err := train.SecondStage(a.ctx, plan, train.SecondOptions{
-		Data: c.Data, Filter: filter, Registry: opt.Registry, First: c.Lifelong.first(), Candidates: c.Lifelong.candidates(), Hard: c.Lifelong.hard(), Publish: true,
+		Data: c.Data, Filter: filter, AsFirst: reflect.DeepEqual(filter, usualFilter), Registry: opt.Registry, First: c.Lifelong.first(), Candidates: c.Lifelong.candidates(), Hard: c.Lifelong.hard(), Publish: true,
 		Promote: opt.Promote, Hold: opt.Hold, Gate: opt.Gate, Name: opt.Name, Workers: c.Workers, Revision: opt.Revision, CPU: opt.CPU, Say: shown.say, Progress: shown.slates,
 		Work: c.work(), Resume: c.Resume, Every: c.CheckpointEvery,
 	})
@@ -198,6 +199,9 @@ func (c *trainCmd) secondStage(a *app) error {
 	}
 	return errors.Join(err, json.NewEncoder(a.out).Encode(s))
 }
+
+// usualFilter is what dataFlags say where nothing was given.
+var usualFilter = dataFlags{Split: features.SplitLeaveOneOut, MinItemCount: 5}.plan()
 
 // isLifelong says whether a recipe makes a second stage.
 func isLifelong(recipe string) bool { return slices.Contains(lifelong.Kinds(), recipe) }

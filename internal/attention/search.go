@@ -50,6 +50,9 @@ type Searcher struct {
 // an event is
 //
 //	score(item with its largest bias) + (bias[event] - largest bias)
+//
+// Of an item with more than k events only the k with the largest bias, of equal bias
+// the newest, can be found: also where rounding brings others up to the same score.
 func (s *Searcher) Search(h *History, queries, bias []float32, k int) {
 	count := rows(queries, h.Width())
 	s.coded, s.last = false, int32(h.Events()-1)

@@ -95,15 +95,18 @@ func (r *rows) known() (n int) {
 	return n
 }
 
-// firstUsers keeps the rows of the first n users that still have any.
+// firstUsers keeps the rows of the first n users that still have any of an item that
+// is kept.
 func (r *rows) firstUsers(n int) {
 	keep := make([]bool, r.users.Len())
-	kept := r.list[:0]
 	for _, t := range r.list {
-		if !keep[t.user] && n > 0 {
+		if t.item >= 0 && !keep[t.user] && n > 0 {
 			keep[t.user] = true
 			n--
 		}
+	}
+	kept := r.list[:0]
+	for _, t := range r.list {
 		if keep[t.user] {
 			kept = append(kept, t)
 		}

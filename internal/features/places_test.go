@@ -40,6 +40,7 @@ func TestKeepPlaces(t *testing.T) {
 		"users":       {ReadOptions{MinItemCount: 2, DropItems: []string{"ad"}, MinUserCount: 2}, []string{"u: a . b .", "v: a b ."}},
 		"core":        {ReadOptions{KCore: 2}, []string{"w: ad a .", "u: a . b ad", "v: a b ad"}},
 		"first":       {ReadOptions{DropItems: []string{"a"}, MinItemCount: 2, Users: 2}, []string{"w: ad . .", "u: . . b ad"}},
+		"first known": {ReadOptions{DropItems: []string{"ad"}, Users: 1}, []string{"u: a rare b ."}},
 		"no rule":     {ReadOptions{}, []string{"w: ad a odd", "u: a rare b ad", "v: a b ad", "x: ad only"}},
 	} {
 		without, report := read(t, log, tt.opt)

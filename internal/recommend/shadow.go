@@ -49,6 +49,7 @@ type shadow struct {
 type copied struct {
 	req    Request // its History is what the answer rests on
 	recent int     // the newest of it that retrieval looks at
+	whole  int     // the newest of it that a second stage searches
 	answer []event.ItemID
 }
 
@@ -85,13 +86,16 @@ func (sh *shadow) offer(b *batcher, req *Request, past *past, ans *Answer) {
 	for i := range c.answer {
 		c.answer[i] = ans.Items[i].ID
 	}
-	events := past.recent
-	if past.both && sh.snap.wants(req) {
+	events := past.recent // one of the two ends the other
+	if len(past.whole) > len(events) && sh.snap.wants(req) {
 		events = past.whole
 	}
 	events = newest(events, shadowEvents)
 	// The caller may use its memory again once it is answered.
 	c.req.History, c.recent = slices.Clone(events), min(len(events), len(past.recent))
+	if c.whole = c.recent; past.both {
+		c.whole = min(len(events), len(past.whole))
+	}
 	c.req.Exclude, c.req.Candidates = slices.Clone(req.Exclude), slices.Clone(req.Candidates)
 	select {
 	case sh.queue <- c:
@@ -152,7 +156,7 @@ func (r *shadowRanker) rank(c *copied) (ids []event.ItemID, err error) {
 	defer r.jobs.give(j)
 	both := snap.wants(&c.req)
 	if both {
-		j.look(c.req.History)
+		j.look(newest(c.req.History, c.whole))
 	}
 	j.fill(&c.req, newest(c.req.History, c.recent))
 	if both {

@@ -89,3 +89,44 @@ func TestShadowOfDegraded(t *testing.T) {
 		t.Errorf("%d events were copied, of which retrieval looks at %d", len(c.req.History), c.recent)
 	}
 }
+
+// TestShadowShortSearch: a shadow masks what the served version masks, also where a
+// second stage searches less of the history than that.
+func TestShadowShortSearch(t *testing.T) {
+	second := kin(t, 40)
+	version := func(name string) func() (*Loaded, error) {
+		return func() (*Loaded, error) {
+			l := load(newRing(40), name)
+			l.Reranker = &Reranker{Model: second, Blend: 100}
+			return l, nil
+		}
+	}
+	o, store := newAsideObserver(), newMemStore()
+	past := make([]int, 300)
+	for i := range past {
+		if past[i] = i % 30; i >= 200 {
+			past[i] = 8
+		}
+	}
+	store.events["ann"] = did("ann", 1000, past...)
+	v := &memVersions{current: []string{"v1"}, load: map[string]func() (*Loaded, error){"v1": version("v1"), "v2": version("v2")}}
+	s, err := New(Config{Workers: 2, ShadowShare: 1, Observer: o, RerankHistory: 60}, store, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Shadow(t.Context(), "v2"); err != nil {
+		t.Fatal(err)
+	}
+	c := Comparison{Dropped: true}
+	for c.Dropped { // no worker was idle
+		predict(t, s, Request{User: "ann", K: 5})
+		c = <-o.compared
+	}
+	if c.Err != nil || c.Overlap != 1 {
+		t.Errorf("the same version as its own shadow: %+v", c)
+	}
+}

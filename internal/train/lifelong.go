@@ -182,7 +182,8 @@ type FitOptions struct {
 	Every      time.Duration // longest time without a checkpoint; 0: one at each validation
 	Resume     bool          // go on from Checkpoint if there is one
 	Identity   string        // of plan and data: a checkpoint with another is refused
-	CPU        string        // the instruction set, likewise
+	CPU        string        // the instruction set, likewise, unless Anew
+	Anew       bool          // begin anew where a checkpoint was made with another instruction set, and say so
 	Say        func(string, ...any)
 }
 
@@ -246,6 +247,7 @@ type fitState struct {
 	Step     int          `json:"step"`  // of the epoch under way, done
 	Losses   float64      `json:"losses"`
 	Since    int          `json:"since"` // steps since the last validation
+	Due      bool         `json:"due"`   // it is time for one
 	Valid    float64      `json:"valid"`
 	BestAUC  float64      `json:"best_auc"`
 	BestStep int          `json:"best_step"` // 0 before the first validation
@@ -275,6 +277,9 @@ func (f *lifelongLoop) run(ctx context.Context) error {
 	for epoch := range f.at.Epoch { // each shuffles what the one before it left
 		shuffle(epoch)
 	}
+	if err := f.validateIfDue(ctx); err != nil {
+		return err
+	}
 	for ; f.at.Epoch < f.plan.Epochs; f.at.Epoch, f.at.Step = f.at.Epoch+1, 0 {
 		shuffle(f.at.Epoch)
 		for f.at.Step < f.steps {
@@ -302,11 +307,10 @@ func (f *lifelongLoop) step(ctx context.Context, slates []int) error {
 	}
 	f.at.Losses, f.at.Since, f.at.Step = f.at.Losses+loss, f.at.Since+1, f.at.Step+1
 	done, all := f.trainer.Steps(), f.steps*f.plan.Epochs
-	validated := done%f.plan.EvalEvery == 0 || done == all
-	if validated {
-		if err := f.validate(ctx); err != nil {
-			return err
-		}
+	f.at.Due = done%f.plan.EvalEvery == 0 || done == all
+	validated := f.at.Due
+	if err := f.validateIfDue(ctx); err != nil {
+		return err
 	}
 	if f.opt.Progress != nil {
 		f.opt.Progress(LifelongProgress{Step: done, Steps: all, Loss: loss, ValidAUC: f.at.Valid, BestAUC: f.at.BestAUC})
@@ -315,6 +319,18 @@ func (f *lifelongLoop) step(ctx context.Context, slates []int) error {
 		return f.save()
 	}
 	return nil
+}
+
+// validateIfDue can be interrupted, and taken up, like a step.
+func (f *lifelongLoop) validateIfDue(ctx context.Context) error {
+	if !f.at.Due {
+		return nil
+	}
+	err := f.validate(ctx)
+	if err != nil && ctx.Err() != nil {
+		return f.interrupted(ctx)
+	}
+	return err
 }
 
 func (f *lifelongLoop) validate(ctx context.Context) error {
@@ -328,7 +344,7 @@ func (f *lifelongLoop) validate(ctx context.Context) error {
 	}
 	step := f.trainer.Steps()
 	at.Curve = append(at.Curve, ValidPoint{step, at.Valid, at.Losses / float64(at.Since)})
-	at.Losses, at.Since = 0, 0
+	at.Losses, at.Since, at.Due = 0, 0, false
 	if at.Valid > at.BestAUC || at.BestStep == 0 {
 		at.BestAUC, at.BestStep = at.Valid, step
 		f.best = append(f.best[:0], f.model.Params().All().V...)

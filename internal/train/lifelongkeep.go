@@ -72,7 +72,7 @@ func (f *lifelongLoop) resume() error {
 	}
 	file, err := os.Open(f.opt.Checkpoint)
 	if errors.Is(err, fs.ErrNotExist) {
-		f.say("there is no checkpoint of a second stage with these settings and data: it begins anew")
+		f.say("there is no checkpoint of a second stage with these settings and data, for this first stage: it begins anew")
 		return nil
 	}
 	if err != nil {
@@ -82,6 +82,10 @@ func (f *lifelongLoop) resume() error {
 	info, err := file.Stat()
 	if err == nil {
 		err = f.resumeFrom(file, info.Size())
+	}
+	if f.opt.Anew && errors.Is(err, ErrOtherCPU) {
+		f.say("second stage: %v; it begins anew", err)
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("resume %s: %w", f.opt.Checkpoint, err)
@@ -201,29 +205,39 @@ func secondIdentity(plan LifelongPlan, b *Behaviours, split *features.SlateSplit
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-// fitOptions give a second stage a working folder of its own, locked until leave is
-// called: two of the same settings would write over each other's checkpoint.
-func (s *second) fitOptions() (opt FitOptions, leave func() error, err error) {
+// enter gives a second stage a working folder of its own, locked until leave is
+// called: two of the same settings would write over each other's checkpoint, or one
+// would remove it from under the other.
+func (s *second) enter() (opt FitOptions, err error) {
 	o := &s.opt
-	opt = FitOptions{Progress: o.Progress, Every: o.Every, Resume: o.Resume, CPU: o.CPU, Say: o.Say}
-	leave = func() error { return nil }
+	opt = FitOptions{Progress: o.Progress, Every: o.Every, Resume: o.Resume, CPU: o.CPU, Anew: o.Anew, Say: o.Say}
 	if o.Work == "" {
-		return opt, leave, nil
+		return opt, nil
 	}
 	if opt.Identity, err = secondIdentity(s.plan, s.b, s.split); err != nil {
-		return opt, leave, err
+		return opt, err
 	}
 	folder := filepath.Join(o.Work, opt.Identity)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return opt, leave, fmt.Errorf("make the working folder: %w", err)
+		return opt, fmt.Errorf("make the working folder: %w", err)
 	}
-	opt.Checkpoint = filepath.Join(folder, "checkpoint")
+	if s.unlock, err = lockRun(folder); err != nil {
+		return opt, err
+	}
 	s.folder = folder
-	unlock, err := lockRun(folder)
-	if unlock != nil {
-		leave = unlock
+	opt.Checkpoint = filepath.Join(folder, "checkpoint")
+	return opt, nil
+}
+
+// leave gives the working folder back, removed where there is nothing to go on with.
+func (s *second) leave(done bool) (err error) {
+	if done && s.folder != "" {
+		err = os.RemoveAll(s.folder)
 	}
-	return opt, leave, err
+	if s.unlock != nil {
+		err = errors.Join(err, s.unlock())
+	}
+	return err
 }
 
 // lockRun locks a run's working folder. Systems without such locks go without.

@@ -6,10 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"seqrec/internal/features"
+	"seqrec/internal/registry"
 	"seqrec/internal/seqmodel/lifelong"
 	"seqrec/internal/train"
 )
@@ -67,6 +70,60 @@ func TestFitLifelongResumes(t *testing.T) {
 	opt.Progress = func(train.LifelongProgress) { t.Error("a step after the last") }
 	if again, err = train.FitLifelong(t.Context(), plan, b, split, opt); err != nil || !slices.Equal(again.Model.Params().All().V, whole.Model.Params().All().V) {
 		t.Errorf("taken up after its end: %v", err)
+	}
+}
+
+// countdown ends when it has been asked so often whether it has.
+type countdown struct {
+	context.Context
+	left atomic.Int64
+}
+
+func (c *countdown) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return c.Context.Err()
+}
+
+// TestFitLifelongResumesAnywhere stops a fit at every look at its context in turn,
+// those within a validation too.
+func TestFitLifelongResumesAnywhere(t *testing.T) {
+	plan, b, split := keptFit(t)
+	plan.Epochs, plan.Train.Workers = 1, 1
+	whole, err := train.FitLifelong(t.Context(), plan, b, split, train.FitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := train.FitOptions{Checkpoint: filepath.Join(t.TempDir(), "checkpoint"), Every: time.Hour, Resume: true}
+	for n := int64(0); ; n++ {
+		ctx := &countdown{Context: t.Context()}
+		ctx.left.Store(n % 8)
+		again, err := train.FitLifelong(ctx, plan, b, split, opt)
+		if err == nil {
+			if !slices.Equal(again.Model.Params().All().V, whole.Model.Params().All().V) || !slices.Equal(again.Curve, whole.Curve) {
+				t.Errorf("curve %v, without interruption %v", again.Curve, whole.Curve)
+			}
+			break
+		}
+		if !errors.Is(err, train.ErrInterrupted) || n > 200 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestFitLifelongBeginsAnew where it may and the checkpoint is of another
+// instruction set.
+func TestFitLifelongBeginsAnew(t *testing.T) {
+	plan, b, split := keptFit(t)
+	opt := train.FitOptions{Checkpoint: filepath.Join(t.TempDir(), "checkpoint"), CPU: "one"}
+	if _, err := train.FitLifelong(t.Context(), plan, b, split, opt); err != nil {
+		t.Fatal(err)
+	}
+	steps := 0
+	opt.CPU, opt.Resume, opt.Anew, opt.Progress = "other", true, true, func(train.LifelongProgress) { steps++ }
+	if _, err := train.FitLifelong(t.Context(), plan, b, split, opt); err != nil || steps == 0 {
+		t.Errorf("%d steps, %v", steps, err)
 	}
 }
 
@@ -143,6 +200,48 @@ func TestFitLifelongRefuses(t *testing.T) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+// TestSecondStageAlone: the working folder is one run's until it has published.
+func TestSecondStageAlone(t *testing.T) {
+	folder, reg, filter := smallWorld(t)
+	plan := smallPlan()
+	plan.Epochs = 1
+	opt := train.SecondOptions{Data: folder, Filter: filter, Registry: reg, First: "current", Hard: -1, Hold: true, Publish: true, Work: t.TempDir()}
+	other := opt
+	other.Say = t.Logf
+	tried := 0
+	opt.Say = func(format string, args ...any) {
+		t.Logf(format, args...)
+		if strings.HasPrefix(format, "blend") { // long after training
+			tried++
+			if _, err := train.SecondStage(t.Context(), plan, other); !errors.Is(err, registry.ErrLocked) {
+				t.Errorf("a second run beside the first: %v", err)
+			}
+		}
+	}
+	if _, err := train.SecondStage(t.Context(), plan, opt); err != nil || tried != 1 {
+		t.Errorf("%v, tried %d times", err, tried)
+	}
+}
+
+// TestSecondStageReadsAsFirst: unless told otherwise it leaves out what the first stage
+// left out, and no more.
+func TestSecondStageReadsAsFirst(t *testing.T) {
+	folder, reg, filter := smallWorld(t)
+	plan := smallPlan()
+	plan.Epochs = 1
+	filter.MinItemCount = 60 // some items of this world have fewer events
+	for _, asFirst := range []bool{true, false} {
+		left := false
+		_, err := train.SecondStage(t.Context(), plan, train.SecondOptions{Data: folder, Filter: filter, AsFirst: asFirst, Registry: reg, First: "current", Hard: -1, Say: func(format string, args ...any) {
+			t.Logf(format, args...)
+			left = left || strings.Contains(format, "the filter leaves out")
+		}})
+		if err != nil || left == asFirst {
+			t.Errorf("read as the first %v: something is left out %v, %v", asFirst, left, err)
+		}
 	}
 }
 

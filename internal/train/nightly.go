@@ -313,7 +313,7 @@ func (n *nightly) second(ctx context.Context, first *Summary) (*SecondSummary, e
 	s, err := SecondStage(ctx, *o.Second, SecondOptions{
 		Data: n.path(gatheredFolder), Filter: n.plan.Data, SameData: true, Registry: o.Registry, First: first.Version, Publish: true,
 		Promote: o.Promote, Hold: o.Hold, Gate: o.Gate, Name: o.Name, Workers: o.Judge.Workers, Revision: o.Revision, CPU: o.CPU, Say: o.Say, Progress: o.SecondProgress,
-		Work: n.path(trainingFolder), Resume: n.resumed, Every: o.Every,
+		Work: n.path(trainingFolder), Resume: n.resumed, Anew: true, Every: o.Every,
 	})
 	switch {
 	case errors.Is(err, features.ErrNoEvents):

@@ -2,6 +2,8 @@ package train
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"seqrec/internal/features"
 )
@@ -24,6 +26,9 @@ func (n *night) splitFor(ctx context.Context, p *Published) (*features.Split, er
 	data, _, err := features.ReadContext(ctx, n.opt.Data, opt)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.Equal(data.Users, n.data.Users) || !slices.Equal(data.Vocab.IDs(), n.data.Vocab.IDs()) {
+		return nil, fmt.Errorf("judge %s: %s has changed since it was read for training: run again, on a file that nobody writes to", p.Version, n.opt.Data)
 	}
 	split := *n.split
 	split.Test = data.InPlace(split.Test)

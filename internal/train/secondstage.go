@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 type SecondOptions struct {
 	Data       string   // a file or folder that features.Read reads
 	Filter     DataPlan // how it is read; its cut is not used: slates have their own
+	AsFirst    bool     // read it as the first stage was, where that says how, not by Filter
 	SameData   bool     // Data is what the first stage learned from: its erasures and its night are those of both
 	Registry   *registry.Registry
 	First      string // version that retrieves: a name, "current" or "latest"
@@ -35,6 +35,7 @@ type SecondOptions struct {
 	Workers    int           // 0: the cores
 	Work       string        // folder for checkpoints; "": none are kept
 	Resume     bool          // go on from the checkpoint in Work
+	Anew       bool          // begin anew where that was made with another instruction set
 	Every      time.Duration // longest time without a checkpoint; 0: one at each validation
 	Revision   string        // of the source
 	CPU        string
@@ -72,7 +73,7 @@ type SecondSummary struct {
 // service on the test events, and publishes a version that holds both. When a
 // promotion was asked for and both stages rank beyond doubt worse than either,
 // the error wraps ErrRefused.
-func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*SecondSummary, error) {
+func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (_ *SecondSummary, err error) {
 	began := time.Now()
 	if opt.Candidates == 0 {
 		opt.Candidates = 200
@@ -84,8 +85,13 @@ func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*Se
 		return nil, err
 	}
 	s := &second{plan: plan.WithDefaults(), opt: opt, sum: &SecondSummary{Cands: opt.Candidates}}
+	published := false
+	defer func() { err = errors.Join(err, s.leave(published)) }()
 	for _, step := range []func(context.Context) error{s.read, s.harden, s.fit, s.chooseBlend, s.judge} {
-		if err := step(ctx); err != nil {
+		switch err := step(ctx); {
+		case err != nil && ctx.Err() != nil && opt.Work != "" && !errors.Is(err, ErrInterrupted):
+			return nil, fmt.Errorf("%w: %w", ErrInterrupted, err)
+		case err != nil:
 			return nil, err
 		}
 	}
@@ -93,10 +99,8 @@ func SecondStage(ctx context.Context, plan LifelongPlan, opt SecondOptions) (*Se
 	if !opt.Publish {
 		return s.sum, nil
 	}
-	err := s.publish()
-	if s.folder != "" && (err == nil || errors.Is(err, ErrRefused)) { // there is nothing to go on with
-		err = errors.Join(err, os.RemoveAll(s.folder))
-	}
+	err = s.publish()
+	published = err == nil || errors.Is(err, ErrRefused)
 	return s.sum, err
 }
 
@@ -111,6 +115,7 @@ type second struct {
 	fit1   *LifelongFit
 	sum    *SecondSummary
 	folder string       // of the checkpoint; "" without one
+	unlock func() error // of the folder; nil without a lock
 	alone  *eval.Result // of the first stage
 	both   *eval.Result
 }
@@ -120,6 +125,9 @@ func (s *second) read(ctx context.Context) (err error) {
 	if s.first, err = Open(s.opt.Registry, s.opt.First); err != nil {
 		return fmt.Errorf("first stage: %w; train one first, as by --recipe sasrec-ce", err)
 	}
+	if own := s.first.Plan.Data; s.opt.AsFirst && own.Split != "" {
+		s.opt.Filter = own
+	}
 	opt := s.opt.Filter.ReadOptions()
 	opt.KeepPlaces = true // the service counts places in what the store holds, and that is everything
 	data, _, err := features.ReadContext(ctx, s.opt.Data, opt)
@@ -127,9 +135,10 @@ func (s *second) read(ctx context.Context) (err error) {
 		return err
 	}
 	items := catalogueOf(data, s.opt.Data, s.opt.Say)
-	data, unknown := inVocabulary(data, s.first.Vocab)
-	if unknown > 0 {
-		s.opt.Say("%d events are of items that the first stage does not know: they keep their places in the histories, and count for nothing else", unknown)
+	data, unknown, left := inVocabulary(data, s.first.Vocab)
+	if unknown+left > 0 {
+		s.opt.Say("%d events are of items that the filter leaves out (kept: %s), %d of others that the first stage does not know: they keep their places in the histories, and count for nothing else",
+			left, s.opt.Filter.Filter(), unknown)
 	}
 	s.b = NewBehaviours(data, items)
 	if s.split, err = features.CutSlates(data, s.plan.Slates); err != nil {
@@ -171,8 +180,8 @@ func (s *second) leaveLearned() bool {
 }
 
 // inVocabulary gives the data set with the item numbers of v, -1 for items that are
-// not in it, and counts the events of these.
-func inVocabulary(d *features.Dataset, v *features.Vocab) (_ *features.Dataset, unknown int) {
+// not in it, and counts the events of these and of those that were left out before.
+func inVocabulary(d *features.Dataset, v *features.Vocab) (_ *features.Dataset, unknown, left int) {
 	number := make([]int32, d.Vocab.Len())
 	for i, id := range d.Vocab.IDs() {
 		number[i] = -1
@@ -182,23 +191,22 @@ func inVocabulary(d *features.Dataset, v *features.Vocab) (_ *features.Dataset, 
 	}
 	out := &features.Dataset{Users: d.Users, Vocab: v, Offsets: d.Offsets, Items: make([]int32, len(d.Items)), Times: d.Times, Kinds: d.Kinds}
 	for i, item := range d.Items {
-		if out.Items[i] = -1; item >= 0 {
-			out.Items[i] = number[item]
-		}
-		if out.Items[i] < 0 {
+		if item < 0 {
+			out.Items[i] = -1
+			left++
+		} else if out.Items[i] = number[item]; number[item] < 0 {
 			unknown++
 		}
 	}
-	return out, unknown
+	return out, unknown, left
 }
 
 func (s *second) fit(ctx context.Context) (err error) {
-	opt, leave, err := s.fitOptions()
+	opt, err := s.enter()
 	if err != nil {
-		return errors.Join(err, leave())
+		return err
 	}
-	s.fit1, err = FitLifelong(ctx, s.plan, s.b, s.split, opt)
-	if err = errors.Join(err, leave()); err != nil {
+	if s.fit1, err = FitLifelong(ctx, s.plan, s.b, s.split, opt); err != nil {
 		return err
 	}
 	m := s.fit1.Model
