@@ -45,6 +45,8 @@ func short(snap *snapshot, j *job, n int) string {
 	switch {
 	case n >= j.k:
 		return ""
+	case j.only && n == 0:
+		return "none of the candidates may be answered: each is unknown, seen, hidden or excluded"
 	case j.only:
 		return fmt.Sprintf("only %d of the candidates may be answered: the rest is unknown, seen, hidden or excluded", n)
 	default:
