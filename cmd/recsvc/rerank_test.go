@@ -128,8 +128,8 @@ func TestRerankOddInput(t *testing.T) {
 		"unknown items only":        {bareHistory(5, unknown, minutes), "none", 0, 0, 10, ""},
 		"candidates":                {`"user":"one","candidates":["item-1","item-2","item-3","item-1"],"include_seen":true`, "whole-history", 1, 3, 3, "only 3 of the candidates"},
 		"candidates partly unknown": {`"user":"one","candidates":["item-1","no","item-2"],"include_seen":true`, "whole-history", 1, 2, 2, "only 2 of the candidates"},
-		"candidates wholly unknown": {`"user":"one","candidates":["no","neither"]`, "none", 0, 0, 0, "only 0 of the candidates"},
-		"candidates empty":          {`"user":"one","candidates":[]`, "none", 0, 0, 0, "only 0 of the candidates"},
+		"candidates wholly unknown": {`"user":"one","candidates":["no","neither"]`, "none", 0, 0, 0, "none of the candidates"},
+		"candidates empty":          {`"user":"one","candidates":[]`, "none", 0, 0, 0, "none of the candidates"},
 		"k larger than candidates":  {`"user":"short","candidates":["item-1","item-2"],"include_seen":true,"k":1000`, "whole-history", benchSelect - 1, 2, 2, "only 2 of the candidates"},
 		"k larger than are scored":  {`"user":"one","k":100`, "whole-history", 1, 100, 100, ""},
 		"equal times":               {bareHistory(300, known, func(int) int64 { return now }), "whole-history", 300, 20, 10, ""},
@@ -137,7 +137,7 @@ func TestRerankOddInput(t *testing.T) {
 		"in the future":             {bareHistory(300, known, func(i int) int64 { return now + int64(i)*1000 }), "whole-history", 300, 20, 10, ""},
 		"at the beginning of time":  {bareHistory(3, known, func(int) int64 { return 0 }), "whole-history", 3, 20, 10, ""},
 		"some items unknown":        {bareHistory(5000, func(i int) string { return []string{known(i), unknown(i)}[i%2] }, minutes), "whole-history", 5000, 20, 10, ""},
-		"every candidate excluded":  {`"user":"one","candidates":["item-1"],"exclude":["item-1"]`, "none", 0, 0, 0, "only 0 of the candidates"},
+		"every candidate excluded":  {`"user":"one","candidates":["item-1"],"exclude":["item-1"]`, "none", 0, 0, 0, "none of the candidates"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, a, timing := askPredict(t, base, "{"+c.body+"}")

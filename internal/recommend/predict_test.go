@@ -38,7 +38,7 @@ func TestPredictKnownAnswer(t *testing.T) {
 		{"hidden item in the history still counts", Request{History: bare(9), K: 2}, ids(0, 1), RungModel, 1, 0, ""},
 		{"unknown items are dropped", Request{History: bare(99, 1, 98), K: 1}, ids(2), RungModel, 1, 2, ""},
 		{"candidates", Request{History: bare(1), Candidates: ids(7, 3, 3, 55, 1, 9), K: 5}, ids(3, 7), RungModel, 1, 0, "only 2 of the candidates"},
-		{"no candidate is known", Request{History: bare(1), Candidates: ids(55)}, nil, RungPopular, 0, 0, "only 0 of the candidates"},
+		{"no candidate is known", Request{History: bare(1), Candidates: ids(55)}, nil, RungPopular, 0, 0, "none of the candidates"},
 		{"more than there are", Request{History: bare(1), K: 100}, ids(2, 3, 4, 5, 6, 7, 8, 0), RungModel, 1, 0, "only 8 of the model's 10 items"},
 		{"nothing known", Request{K: 3}, ids(0, 1, 2), RungPopular, 0, 0, ""},
 		{"unknown user", Request{User: "nobody", K: 2}, ids(0, 1), RungPopular, 0, 0, ""},
