@@ -249,3 +249,35 @@ func TestSecondStageOverridesNobody(t *testing.T) {
 		t.Errorf("%s is current, want %s", got, better)
 	}
 }
+
+// TestVerdictAgainstNothing: what was judged when nothing was in service takes no
+// other version's place, and takes its own again.
+func TestVerdictAgainstNothing(t *testing.T) {
+	n := someNights(t)
+	first := n.current(t)
+	if err := os.Remove(filepath.Join(n.root, "registry", "current")); err != nil {
+		t.Fatal(err)
+	}
+	var killed *nights
+	s, err := n.run(t.Context(), false, func(format string) {
+		if strings.HasPrefix(format, "published version") {
+			killed = n.copy(t)
+		}
+	})
+	if err != nil || !s.Promoted || s.Gate.Against != "" {
+		t.Fatalf("the night: %+v, %v", s, err)
+	}
+	if err := killed.reg.Promote(first); err != nil {
+		t.Fatal(err)
+	}
+	again := killed.copy(t)
+	if _, err := killed.run(t.Context(), false, nothing); !errors.Is(err, train.ErrRefused) || killed.current(t) != first {
+		t.Errorf("over a version that came between: %v, current %s", err, killed.current(t))
+	}
+	if err := again.reg.Promote(s.Version); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := again.run(t.Context(), false, nothing); err != nil || !s.Promoted {
+		t.Errorf("promoted already: %+v, %v", s, err)
+	}
+}

@@ -62,7 +62,7 @@ func refuse(s *Summary, opt *NightOptions) error {
 // overtaken is the fault of a version that was not judged against what is current now.
 func overtaken(reg *registry.Registry, s *Summary) string {
 	now, _ := reg.Current() // it is there, it was just found to be another
-	was := "when nothing was in service"
+	was := "when nothing was in service, as far as is noted"
 	if s.Gate.Against != "" {
 		was = "against version " + s.Gate.Against
 	}
