@@ -148,6 +148,16 @@ func TestNightWithSecondStage(t *testing.T) {
 	if o := must(t, nightArgs(reg, "--source", src, "--max-drop", "0.9")...); !strings.Contains(o.errors, "has a second stage (dare), this one has none") {
 		t.Errorf("a night without a second stage says nothing of it:\n%s", o.errors)
 	}
+	// A training run names the command that trains one; it works as it stands.
+	if err := r.Promote(v.Manifest.Version); err != nil {
+		t.Fatal(err)
+	}
+	o := must(t, "train", "--recipe", "popularity", "--no-baselines", "--data", filepath.Join(src, "a.ndjson"), "--registry", reg, "--min-item-count", "3", "--drop-items", "item-1,item-2")
+	_, command, _ := strings.Cut(o.errors, "to train it one: trainjob ")
+	command, _, _ = strings.Cut(command, "\n")
+	if got := must(t, strings.Fields(command)...).last(t); got["first_stage"] != o.last(t)["version"] {
+		t.Errorf("%q trained %v", command, got)
+	}
 }
 
 // A night whose source has all but dried up has nothing to show that its model is as good: the current version stays.

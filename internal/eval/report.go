@@ -60,6 +60,8 @@ type Gate struct {
 	Passed bool     `json:"passed"`
 	Rules  []string `json:"rules"`   // what was asked
 	Faults []string `json:"reasons"` // which rules were broken, and by how much
+	// Against is the version that was in service when this was decided; "" for none.
+	Against string `json:"against,omitempty"`
 }
 
 // WriteJSON writes the report as one indented JSON object.

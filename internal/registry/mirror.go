@@ -105,7 +105,7 @@ func (m *Mirror) take(ctx context.Context, version string) error {
 			return err
 		}
 	}
-	if err := m.reg.promote(version, false); err != nil {
+	if err := m.reg.promote(version, false, nil); err != nil {
 		return err
 	}
 	history, _, err := m.history(ctx)

@@ -211,3 +211,36 @@ func TestPushThatFailsShowsNothing(t *testing.T) {
 		t.Error("the manifest was stored before the files")
 	}
 }
+
+// What another machine has promoted in the bucket is not overridden by who has not
+// seen it.
+func TestPromoteOverInBucket(t *testing.T) {
+	for kind, name := range buckets(t) {
+		t.Run(kind, func(t *testing.T) {
+			here, _ := mirrored(t, name)
+			there, m := mirrored(t, name)
+			first := publishIn(t, here, "first")
+			if err := here.PromoteOver("", first); err != nil { // nothing is in the bucket
+				t.Fatal(err)
+			}
+			if err := m.Pull(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			theirs, ours := publishIn(t, there, "theirs"), publishIn(t, here, "ours")
+			if err := there.PromoteOver(first, theirs); err != nil {
+				t.Fatal(err)
+			}
+			if err := here.PromoteOver(first, ours); !errors.Is(err, ErrMoved) {
+				t.Errorf("promoted over what it has not seen: %v", err)
+			}
+			mirrorHas(t, here, theirs)
+			if err := here.PromoteOver(theirs, ours); err != nil {
+				t.Error(err)
+			}
+			mirrorHas(t, here, ours)
+			if !here.Mirrors() || newRegistry(t).Mirrors() {
+				t.Error("it is not known which registry is in a bucket")
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,10 +27,26 @@ type promotion struct {
 // Promote verifies a version in full and makes it the current one. Watchers see it at
 // their next look. Promoting the current version only verifies it, and behind a
 // [Mirror] stores it in the bucket again if need be.
-func (r *Registry) Promote(version string) error { return r.promote(version, true) }
+func (r *Registry) Promote(version string) error { return r.promote(version, true, nil) }
 
-// promote is Promote; tell says whether the bucket behind it must hear of it.
-func (r *Registry) promote(version string, tell bool) error {
+// PromoteOver is Promote if the current version is old, the version itself or none
+// that can be read, and ErrMoved if it is another: what was found to be better than
+// one version need not be better than the next. Behind a [Mirror] it first pulls
+// what others have promoted in the bucket.
+func (r *Registry) PromoteOver(old, version string) error {
+	if r.mirror != nil {
+		err := r.mirror.Pull(context.Background()) // as in push: what follows cannot be stopped half-way either
+		var broken *Fault
+		if err != nil && !errors.As(err, &broken) { // one without a whole version is mended by being replaced
+			return fmt.Errorf("promote %s: %w", version, err)
+		}
+	}
+	return r.promote(version, true, &old)
+}
+
+// promote is Promote; tell says whether the bucket behind it must hear of it, over,
+// when not nil, which version it may take the place of.
+func (r *Registry) promote(version string, tell bool, over *string) error {
 	if tell {
 		if err := r.mayWrite(); err != nil {
 			return fmt.Errorf("promote %s: %w", version, err)
@@ -46,6 +63,10 @@ func (r *Registry) promote(version string, tell bool) error {
 		current, _ := r.Current()
 		if current == version {
 			return nil
+		}
+		if over != nil && current != "" && current != *over {
+			return fmt.Errorf("promote %s: %w", version, &Fault{Path: r.path(currentFile), Kind: ErrMoved,
+				Detail: fmt.Sprintf("it names %s, not %q", current, *over), Mend: "compare the two, then promote the better by name"})
 		}
 		past, err := r.readHistory()
 		if err != nil {

@@ -206,3 +206,37 @@ func TestFolderInPlaceOfCurrent(t *testing.T) {
 		mustPromote(t, r, b)
 	}
 }
+
+// TestPromoteOver: a version takes the place of the one that it was judged against,
+// of none, and of no other.
+func TestPromoteOver(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	old, other, version := mustPublish(t, r, "w0"), mustPublish(t, r, "w1"), mustPublish(t, r, "w2")
+	for name, c := range map[string]struct {
+		current, over string
+		moved         bool
+	}{
+		"nothing is current":                {"", old, false},
+		"nothing is current, none was":      {"", "", false},
+		"what cannot be read":               {"???", old, false},
+		"the one it was judged against":     {old, old, false},
+		"another":                           {other, old, true},
+		"another, when none was":            {other, "", true},
+		"itself, after it was promoted":     {version, old, false},
+		"itself, when nothing was judged":   {version, "", false},
+		"itself, against what came between": {version, other, false},
+	} {
+		if err := os.WriteFile(r.path(currentFile), []byte(c.current), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		want := version
+		if c.moved {
+			want = other
+		}
+		if err := r.PromoteOver(c.over, version); errors.Is(err, ErrMoved) != c.moved || (err == nil) == c.moved {
+			t.Errorf("%s: error %v", name, err)
+		}
+		wantCurrent(t, r, want)
+	}
+}

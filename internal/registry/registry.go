@@ -79,6 +79,9 @@ func OpenWith(dir string, opts Options) (*Registry, error) {
 // Dir gives the absolute path of the registry.
 func (r *Registry) Dir() string { return r.dir }
 
+// Mirrors says whether the registry is in a bucket, of which this folder is a mirror.
+func (r *Registry) Mirrors() bool { return r.mirror != nil }
+
 func (r *Registry) path(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *Registry) tempPath(name string) string { return r.path(tempPrefix + name) }

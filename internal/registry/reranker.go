@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Reranker says how the second stage of a version is used: the model in
@@ -19,6 +20,10 @@ type Reranker struct {
 	// Candidates is how many retrieved items the blend was judged with; 0 when
 	// nobody said.
 	Candidates int `json:"candidates,omitempty"`
+	// LearnedTo is the time of the newest event that the second stage was trained on,
+	// or that chose its weights or its blend; zero when the data has no times or nobody
+	// said.
+	LearnedTo time.Time `json:"learned_to,omitzero"`
 }
 
 // Bounds of the fields of a Reranker.
@@ -37,6 +42,9 @@ func (r *Reranker) Validate() error {
 	}
 	if r.Candidates < 0 || r.Candidates > MaxRerankerCandidates {
 		add("candidates is %d, want 0 to %d", r.Candidates, MaxRerankerCandidates)
+	}
+	if y := r.LearnedTo.Year(); y < 1 || y > 9999 {
+		add("learned_to is in the year %d, want 1 to 9999", y)
 	}
 	if len(r.Kinds) > MaxRerankerKinds {
 		add("%d kinds are more than %d", len(r.Kinds), MaxRerankerKinds)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRerankerValidate(t *testing.T) {
@@ -13,7 +14,9 @@ func TestRerankerValidate(t *testing.T) {
 		says []string // none: it is right
 	}{
 		"zero":             {Reranker{}, nil},
-		"all of it":        {Reranker{Kinds: []string{"", "view", "purchase"}, Blend: 0.3, Candidates: 300}, nil},
+		"all of it":        {Reranker{Kinds: []string{"", "view", "purchase"}, Blend: 0.3, Candidates: 300, LearnedTo: time.UnixMilli(1)}, nil},
+		"before all time":  {Reranker{LearnedTo: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)}, []string{"learned_to is in the year 0"}},
+		"after all time":   {Reranker{LearnedTo: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, []string{"learned_to is in the year 10000"}},
 		"not a number":     {Reranker{Blend: math.NaN()}, []string{"blend is NaN"}},
 		"infinite":         {Reranker{Blend: math.Inf(1)}, []string{"blend is +Inf"}},
 		"several":          {Reranker{Blend: -1, Candidates: 1001}, []string{"blend is -1", "candidates is 1001"}},

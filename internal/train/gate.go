@@ -1,12 +1,10 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
 	"seqrec/internal/eval"
-	"seqrec/internal/registry"
 )
 
 // GateRules say when a model may be promoted. The zero value asks only for
@@ -87,44 +85,4 @@ func against(v *eval.Gate, candidate, other *eval.Result, drop float64) error {
 		v.Faults = append(v.Faults, fmt.Sprintf("NDCG@10 is %.4f, that of %s is %.4f: difference %+.4f, interval %+.4f to %+.4f", d.A, other.Name, d.B, d.Delta, d.Low, d.High))
 	}
 	return nil
-}
-
-// promote makes the version current if it was asked for, or if nothing is: a
-// first model that is weak serves better than none, unless somebody has said how
-// weak is too weak. One whose training diverged must be asked for.
-func promote(s *Summary, opt *NightOptions) error {
-	_, err := opt.Registry.Current()
-	first := errors.Is(err, registry.ErrNoCurrent)
-	tooWeak := first && !opt.Hold && opt.Gate.belowFloor(s.NDCG10)
-	switch {
-	case (opt.Promote || tooWeak) && !s.Gate.Passed:
-		for _, f := range s.Gate.Faults {
-			opt.Say("gate: %s", f)
-		}
-		return fmt.Errorf("version %s is published but not promoted: %w: %s", s.Version, ErrRefused, s.Gate.Faults[0])
-	case !opt.Promote && (opt.Hold || !first || s.Diverged):
-		opt.Say("the current version stays; to change it: trainjob promote %s", s.Version)
-		return nil
-	}
-	if !s.Gate.Passed {
-		opt.Say("warning: the gate would refuse this version (%s); nothing else can be served, so it becomes current", s.Gate.Faults[0])
-	}
-	if err := Promote(opt.Registry, s.Version); err != nil {
-		return err
-	}
-	s.Promoted = true
-	opt.Say("version %s is current", s.Version)
-	return nil
-}
-
-// Promote makes a version current if it can be served: every byte is what was
-// published, and the model opens. Otherwise the error wraps ErrRefused, unless
-// there is no such version, and the current one stays.
-func Promote(reg *registry.Registry, version string) error {
-	if _, err := Open(reg, version); errors.Is(err, registry.ErrNotFound) {
-		return err
-	} else if err != nil {
-		return fmt.Errorf("version %s is not promoted: %w: %w", version, ErrRefused, err)
-	}
-	return reg.Promote(version)
 }

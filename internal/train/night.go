@@ -113,8 +113,10 @@ type night struct {
 	popular *eval.Result // for the gate; nil when nothing may be promoted
 	origin  string       // of the first weights, in words; "" when nobody asked
 	current *eval.Result // among results, if there is a version in service
-	reranks string       // the member of the lifelong family that is the second stage of that version; "" for none
-	unlock  func() error // of the run's working folder; nil before it is locked
+	// inService is that version; "" for none.
+	inService string
+	reranks   string       // the member of the lifelong family that is the second stage of that version; "" for none
+	unlock    func() error // of the run's working folder; nil before it is locked
 }
 
 // Night reads the data, trains or fits the plan's model, judges it once on the
@@ -351,7 +353,8 @@ func (n *night) judge(ctx context.Context) error {
 // judgePopular judges popularity for the gate alone: what a report leaves out
 // may not be promoted unseen.
 func (n *night) judgePopular(ctx context.Context) error {
-	if n.opt.Registry == nil || n.opt.Hold || n.plan.Baseline == baseline.Popularity {
+	held := n.opt.Hold && !n.opt.SecondNext // with a second stage it may still be promoted, later
+	if n.opt.Registry == nil || held || n.plan.Baseline == baseline.Popularity {
 		return nil
 	}
 	m, err := baseline.Fit(baseline.Popularity, n.split, baseline.Options{})
@@ -362,40 +365,6 @@ func (n *night) judgePopular(ctx context.Context) error {
 	return err
 }
 
-// judgeCurrent judges the version in service on the same cases. One that cannot
-// be opened is no reason to refuse its successor.
-func (n *night) judgeCurrent(ctx context.Context) error {
-	if n.opt.Registry == nil {
-		return nil
-	}
-	p, err := Open(n.opt.Registry, "current")
-	if errors.Is(err, registry.ErrNoCurrent) {
-		return nil
-	}
-	if err != nil {
-		n.opt.Say("the current version cannot be compared: %v", err)
-		return nil
-	}
-	if n.knows(p) && !p.TrainedTo.IsZero() {
-		n.opt.Say("note: the current version has learned from events up to %s, which are in this test: its figure flatters it", p.TrainedTo.Format(time.DateTime))
-	}
-	if p.Second != nil {
-		n.reranks = p.Second.Second.Config().Model
-	}
-	split, err := n.splitFor(ctx, p)
-	if err != nil {
-		return err
-	}
-	r, err := p.Judge(ctx, n.data, split, n.opt.Judge)
-	if err != nil {
-		return err
-	}
-	r.Name = "current: " + r.Name
-	n.current, n.results = r, append(n.results, r)
-	n.opt.Say("%s", line(r))
-	return nil
-}
-
 // line puts a result in a line for people.
 func line(r *eval.Result) string {
 	d, _ := r.Metric("ndcg@10")
@@ -404,7 +373,7 @@ func line(r *eval.Result) string {
 
 // finish applies the gate, writes report and version, and promotes.
 func (n *night) finish() (*Summary, error) {
-	gate, err := n.opt.Gate.Decide(n.results[0], n.popular, n.current)
+	gate, err := n.opt.Gate.decide(n.results[0], n.popular, n.current, n.inService)
 	if err != nil {
 		return nil, err
 	}
@@ -430,9 +399,7 @@ func (n *night) finish() (*Summary, error) {
 		return nil, err
 	}
 	n.opt.Say("published version %s", s.Version)
-	if n.reranks != "" && !n.opt.SecondNext {
-		n.opt.Say("note: the current version has a second stage (%s), this one has none; to train it one: trainjob train --recipe %s --first %s", n.reranks, n.reranks, s.Version)
-	}
+	n.sayOfSecond(s.Version)
 	if n.opt.Published != nil {
 		if err := n.opt.Published(s.Version); err != nil {
 			return s, err

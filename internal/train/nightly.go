@@ -267,42 +267,70 @@ func once(items []features.Item) []features.Item {
 	return out
 }
 
-// train does the rest of the night, unless its version is published already.
+// train does the rest of the night, of what is not published already.
 func (n *nightly) train(ctx context.Context) (*NightlySummary, error) {
 	out := &NightlySummary{Night: n.state.Night, Resumed: n.resumed, Gathering: n.state.Gathered}
 	published, err := n.published()
 	if err != nil {
 		return nil, err
 	}
-	opt := n.opt.NightOptions
-	if n.opt.Second != nil { // what becomes current is decided when both stages are there
-		opt.Promote, opt.Hold, opt.SecondNext = false, true, true
-	}
 	if published != nil {
 		n.opt.Say("version %s of this night is published already", published.Version)
-		if out.Summary, err = summaryOf(published); err == nil && (n.opt.Second == nil || published.Reranker != nil) {
+	}
+	switch {
+	case published == nil:
+		out.Summary, err = n.first(ctx)
+	case published.Reranker != nil:
+		out.Summary, out.Second, err = n.takeUp(published)
+	default:
+		if out.Summary, err = summaryOf(published); err == nil && n.opt.Second == nil {
 			err = promote(out.Summary, &n.opt.NightOptions)
 		}
-	} else {
-		opt.Data, opt.Work = n.path(gatheredFolder), n.path(trainingFolder)
-		opt.Warm, opt.Resume = n.state.Warm, n.resumed
-		opt.Origin = n.originOf()
-		opt.Published = func(version string) error {
-			n.state.Version = version
-			return n.save()
-		}
-		out.Summary, err = Night(ctx, n.plan, opt)
 	}
 	if out.Summary == nil {
 		return nil, err
 	}
-	if err == nil && n.opt.Second != nil && (published == nil || published.Reranker == nil) {
+	if err == nil && n.opt.Second != nil && out.Second == nil {
 		out.Second, err = n.second(ctx, out.Summary)
 	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		err = errors.Join(err, n.clear())
 	}
 	return out, err
+}
+
+// first trains and publishes the night's version, or its first stage.
+func (n *nightly) first(ctx context.Context) (*Summary, error) {
+	opt := n.opt.NightOptions
+	if n.opt.Second != nil { // what becomes current is decided when both stages are there
+		opt.Promote, opt.Hold, opt.SecondNext = false, true, true
+	}
+	opt.Data, opt.Work = n.path(gatheredFolder), n.path(trainingFolder)
+	opt.Warm, opt.Resume = n.state.Warm, n.resumed
+	opt.Origin = n.originOf()
+	opt.Published = func(version string) error {
+		n.state.Version = version
+		return n.save()
+	}
+	return Night(ctx, n.plan, opt)
+}
+
+// takeUp goes on with a night that ended after it had published both stages: they
+// become current by the verdict on both, or the first alone by its own.
+func (n *nightly) takeUp(both *registry.Manifest) (first *Summary, second *SecondSummary, err error) {
+	if second, err = secondOf(both); err != nil {
+		return nil, nil, err
+	}
+	if first, err = summaryOf(both); err != nil { // its own figures are those of the first stage
+		return nil, nil, err
+	}
+	first.Version = second.First
+	err = second.promote(&n.opt.NightOptions)
+	if errors.Is(err, ErrRefused) {
+		n.opt.Say("%v", err)
+		err = promote(first, &n.opt.NightOptions)
+	}
+	return first, second, err
 }
 
 // second trains the second stage of what the night has published. Where there is

@@ -193,3 +193,20 @@ func summaryOf(m *registry.Manifest) (*Summary, error) {
 		Version: m.Version, Name: m.Name, Seed: m.Seed, Split: m.Split, Items: m.Items, TargetHash: m.TargetHash,
 	}, nil
 }
+
+// secondOf is what the manifest of a version with two stages still tells of the
+// second.
+func secondOf(m *registry.Manifest) (*SecondSummary, error) {
+	var kept struct {
+		Second *SecondSummary `json:"second_stage"`
+	}
+	if err := json.Unmarshal(m.Metrics, &kept); err != nil {
+		return nil, fmt.Errorf("version %s: metrics: %w", m.Version, err)
+	}
+	s := kept.Second
+	if s == nil || s.First == "" || s.Gate == nil || !s.Gate.Passed && len(s.Gate.Faults) == 0 {
+		return nil, fmt.Errorf("version %s: its manifest has no verdict of the gate on both stages", m.Version)
+	}
+	s.Version, s.Promoted = m.Version, false
+	return s, nil
+}

@@ -70,6 +70,26 @@ func TestSummaryOfManifest(t *testing.T) {
 	}
 }
 
+func TestSecondOfManifest(t *testing.T) {
+	for name, tt := range map[string]struct {
+		metrics string
+		whole   bool
+	}{
+		"passed":    {`{"gate":{"passed":false},"second_stage":{"first_stage":"f","promoted":true,"gate":{"passed":true,"against":"w"}}}`, true},
+		"refused":   {`{"second_stage":{"first_stage":"f","gate":{"passed":false,"reasons":["worse"]}}}`, true},
+		"no reason": {`{"second_stage":{"first_stage":"f","gate":{"passed":false}}}`, false},
+		"no first":  {`{"second_stage":{"gate":{"passed":true}}}`, false},
+		"no gate":   {`{"gate":{"passed":true},"second_stage":{"first_stage":"f"}}`, false},
+		"no second": {`{"gate":{"passed":true}}`, false},
+		"not JSON":  {`{`, false},
+	} {
+		s, err := secondOf(&registry.Manifest{Version: "v", Metrics: json.RawMessage(tt.metrics)})
+		if (err == nil) != tt.whole || tt.whole && (s.Version != "v" || s.First != "f" || s.Promoted || s.Gate.Passed != (s.Gate.Against == "w")) {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+}
+
 func TestNightLocks(t *testing.T) {
 	reg, work := t.TempDir(), filepath.Join(t.TempDir(), "made", "here")
 	unlock, err := lockNights(reg, work)

@@ -346,7 +346,7 @@ func (s *second) judge(ctx context.Context) error {
 // opened is no reason to refuse its successor.
 func (s *second) judgeCurrent(ctx context.Context, o JudgeOptions) error {
 	var current *eval.Result
-	p, err := Open(s.opt.Registry, "current")
+	p, inService, err := openCurrent(s.opt.Registry)
 	switch {
 	case errors.Is(err, registry.ErrNoCurrent):
 	case err != nil:
@@ -358,7 +358,7 @@ func (s *second) judgeCurrent(ctx context.Context, o JudgeOptions) error {
 		current.Name = "current: " + current.Name
 		s.opt.Say("%s", line(current))
 	}
-	s.sum.Gate, err = s.opt.Gate.Decide(s.both, s.alone, current)
+	s.sum.Gate, err = s.opt.Gate.decide(s.both, s.alone, current, inService)
 	return err
 }
 
@@ -396,7 +396,7 @@ func (s *second) publish() (err error) {
 		m.Night, m.Erased = "", nil // both speak of the first stage's data alone
 	}
 	m.Created, m.Files, m.Revision, m.CPU = time.Time{}, nil, s.opt.Revision, s.opt.CPU
-	m.Reranker = &registry.Reranker{Blend: s.sum.Blend, Candidates: s.opt.Candidates, Kinds: s.kinds()}
+	m.Reranker = &registry.Reranker{Blend: s.sum.Blend, Candidates: s.opt.Candidates, Kinds: s.kinds(), LearnedTo: s.learnedTo()}
 	if m.Metrics, err = withMetrics(m.Metrics, "second_stage", s.sum); err != nil {
 		return err
 	}
@@ -426,8 +426,5 @@ func withMetrics(metrics json.RawMessage, name string, value any) (json.RawMessa
 // promote makes the version current by the rules of every other one.
 func (s *second) promote() error {
 	opt := NightOptions{Registry: s.opt.Registry, Promote: s.opt.Promote, Hold: s.opt.Hold, Gate: s.opt.Gate, Say: s.opt.Say}
-	sum := Summary{Version: s.sum.Version, NDCG10: s.sum.NDCG10, Gate: s.sum.Gate}
-	err := promote(&sum, &opt)
-	s.sum.Promoted = sum.Promoted
-	return err
+	return s.sum.promote(&opt)
 }

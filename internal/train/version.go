@@ -39,7 +39,9 @@ type Published struct {
 	Hash    string  // of the test targets it was judged on
 	// TrainedTo is a time after which it has learned from no event; zero when the
 	// data had no times.
-	TrainedTo time.Time
+	TrainedTo time.Time // of the first stage
+	// SecondTo is that of the second stage; zero when the version has none, too.
+	SecondTo time.Time
 	// Training tells how it was trained; zero for a baseline.
 	Training TrainingFigures
 }
@@ -79,7 +81,7 @@ func Open(reg *registry.Registry, name string) (*Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Published{Version: version, Name: v.Manifest.Name, Hash: v.Manifest.TargetHash, TrainedTo: v.Manifest.Data.TrainTo}
+	p := &Published{Version: version, Name: v.Manifest.Name, Hash: v.Manifest.TargetHash, TrainedTo: v.Manifest.Data.TrainTo, SecondTo: secondTo(&v.Manifest)}
 	if p.TrainedTo.IsZero() { // published before this was kept
 		p.TrainedTo = v.Manifest.Data.To
 	}

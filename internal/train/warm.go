@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"seqrec/internal/features"
 	"seqrec/internal/seqmodel"
 )
 
@@ -58,7 +57,7 @@ func (n *night) startFrom(p *Published) (s *Start, why string) {
 		return nil, "it is a " + string(p.Plan.Baseline) + " baseline"
 	case m.Config().Width != n.plan.Model.WithDefaults().Width:
 		return nil, fmt.Sprintf("it has width %d", m.Config().Width)
-	case n.knows(p):
+	case n.knows(p.TrainedTo):
 		return nil, "it has learned from events up to " + p.TrainedTo.Format(time.DateTime) + ", which are in this test"
 	}
 	s = &Start{Model: m, From: make([]int32, n.data.Vocab.Len())}
@@ -69,30 +68,4 @@ func (n *night) startFrom(p *Published) (s *Start, why string) {
 		}
 	}
 	return s, ""
-}
-
-// knows says whether a version may have learned from test events. Where a version
-// or the data has no times it cannot be told, and is taken as no for a cut by user.
-func (n *night) knows(p *Published) bool {
-	from := int64(0)
-	for i, c := range n.split.Test {
-		if i == 0 || c.At < from {
-			from = c.At
-		}
-	}
-	return n.split.Name == features.SplitTemporal && !p.TrainedTo.Before(time.UnixMilli(from))
-}
-
-// trainedTo is the time of the last event that a split trains with; zero without
-// times.
-func trainedTo(s *features.Split) (to time.Time) {
-	for _, times := range s.TrainTimes {
-		if len(times) == 0 {
-			continue
-		}
-		if at := time.UnixMilli(times[len(times)-1]).UTC(); at.After(to) {
-			to = at
-		}
-	}
-	return to
 }
