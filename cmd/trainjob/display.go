@@ -62,7 +62,7 @@ func (d *display) event(e train.Event) {
 	case train.Resumed:
 		d.say("resumed at epoch %d, batch %d of %d", e.Epoch, e.Batch, e.Batches)
 	case train.Fresh:
-		d.say("there is no checkpoint of a run with these settings and data: it begins anew")
+		d.say("there is no checkpoint of a run with these settings and data, made with this instruction set: it begins anew")
 	case train.Judged:
 		best := ""
 		if e.BestEpoch == e.Epoch {

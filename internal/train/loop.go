@@ -36,6 +36,7 @@ type Options struct {
 	// checkpoint; 0: only at the end of epochs.
 	CheckpointEvery time.Duration
 	Resume          bool   // go on from Checkpoint if there is one
+	Anew            bool   // begin anew, not fail, where that was made with another instruction set
 	Identity        string // names settings and data; a checkpoint with another is refused
 	CPU             string // instruction set in use; a checkpoint made with another is refused
 
@@ -187,7 +188,8 @@ func newLoop(net Network, split *features.Split, opt Options) (*loop, error) {
 			return nil, fmt.Errorf("train: %w", err)
 		}
 		if opt.Resume {
-			if resumed, err = l.restore(net); err != nil {
+			resumed, err = l.restore(net)
+			if err != nil && !(opt.Anew && errors.Is(err, ErrOtherCPU)) {
 				return nil, err
 			}
 		}

@@ -269,6 +269,15 @@ func TestResumeRefusesWhatIsNotItsOwn(t *testing.T) {
 		!strings.Contains(err.Error(), "checkpoint made with avx2, this run uses generic; set SEQREC_CPU=avx2") {
 		t.Errorf("another instruction set: %v", err)
 	}
+	anew, fresh := opt, false
+	anew.Anew, anew.Checkpoint = true, filepath.Join(t.TempDir(), "checkpoint")
+	if b, err := os.ReadFile(opt.Checkpoint); err != nil || os.WriteFile(anew.Checkpoint, b, 0o600) != nil {
+		t.Fatal(err)
+	}
+	anew.Progress = func(e Event) { fresh = fresh || e.Kind == Fresh }
+	if _, err := Run(t.Context(), net, split, anew); err != nil || !fresh {
+		t.Errorf("another instruction set, to begin anew with: begun %v, %v", fresh, err)
+	}
 	opt.CPU = "avx2"
 	if err := os.Truncate(opt.Checkpoint, 40); err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ type NightOptions struct {
 	Weights  string             // file of weights to publish instead of training; "": train
 	Work     string             // folder for the run's checkpoint; "": none is kept
 	Resume   bool               // go on from the checkpoint in Work
+	Anew     bool               // begin anew where that was made with another instruction set
 	Every    time.Duration      // longest time within an epoch without a checkpoint
 	Warm     string             // version whose weights training begins with; "": fresh ones
 	Promote  bool               // make the version current, if the gate lets it
@@ -246,7 +247,7 @@ func (n *night) runOptions() (Options, error) {
 	opt := Options{
 		Epochs: p.Epochs, Patience: p.Patience, EvalEvery: p.EvalEvery, ValidCases: p.ValidCases,
 		Sampler: p.sampler(), Schedule: p.Schedule, Workers: n.opt.Judge.Workers,
-		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Progress: n.opt.Progress, Now: n.opt.Now, CPU: n.opt.CPU,
+		CheckpointEvery: n.opt.Every, Resume: n.opt.Resume, Anew: n.opt.Anew, Progress: n.opt.Progress, Now: n.opt.Now, CPU: n.opt.CPU,
 	}
 	var err error
 	if opt.Identity, err = p.identity(n.split); err != nil || n.opt.Work == "" {

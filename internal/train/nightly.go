@@ -306,7 +306,7 @@ func (n *nightly) first(ctx context.Context) (*Summary, error) {
 		opt.Promote, opt.Hold, opt.SecondNext = false, true, true
 	}
 	opt.Data, opt.Work = n.path(gatheredFolder), n.path(trainingFolder)
-	opt.Warm, opt.Resume = n.state.Warm, n.resumed
+	opt.Warm, opt.Resume, opt.Anew = n.state.Warm, n.resumed, true // it must not wait for a machine that may be gone
 	opt.Origin = n.originOf()
 	opt.Published = func(version string) error {
 		n.state.Version = version
