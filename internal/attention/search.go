@@ -127,8 +127,8 @@ func (s *Searcher) prepare(h *History, bias []float32, k int) {
 	}
 }
 
-// cut leaves no slot more than its best k entries, best first: of equal score, for
-// any query, the newer. Popular items have many more events than can be found.
+// cut leaves no slot more than the k entries with the largest bias, best first: of
+// equal ones the newer. Popular items have many more events than can be found.
 func (s *Searcher) cut(k int) {
 	e, to, from := &s.entries, 0, 0
 	for slot := range s.bias {

@@ -139,10 +139,10 @@ type Search struct {
 // allocation of its own, and so begins with a cache line: stores across lines, let
 // alone pages, take several times as long.
 type searchRoom struct {
-	tile   *searchTile // scores of a sample
-	values []float32   // what passes of the keys under way, [searchRows][searchStride]
-	places []int32     // their places among these
-	within []int32     // the same within a list or the entries of a key
+	tile   *searchTile
+	values []float32 // what passes in a row of the tile, [searchSpan+8]
+	places []int32   // of these among the keys under way
+	within []int32   // the same within a list or the entries of a key
 }
 
 func newSearchRoom() *searchRoom {

@@ -30,36 +30,44 @@ func TestShadowBothStages(t *testing.T) {
 		"not wanted":              {0, 100, Request{User: "ann", K: 3, NoRerank: true}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, store := newAsideObserver(), newMemStore()
 			past := make([]int, 300) // interest 3 long ago, then something else
 			for i := range past {
 				if past[i] = 8; i < 20 {
 					past[i] = 3 + 8*(i%2)
 				}
 			}
-			store.events["ann"] = did("ann", 1000, past...)
-			v := &memVersions{current: []string{"v1"}, load: map[string]func() (*Loaded, error){"v1": version("v1", c.serves), "v2": version("v2", c.shadows)}}
-			s, err := New(Config{Workers: 2, ShadowShare: 1, Observer: o}, store, v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			if err := s.Reload(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.Shadow(t.Context(), "v2"); err != nil {
-				t.Fatal(err)
-			}
-			compared := Comparison{Dropped: true}
-			for compared.Dropped {
-				predict(t, s, c.req)
-				compared = <-o.compared
-			}
+			compared := compareShadow(t, Config{}, version("v1", c.serves), version("v2", c.shadows), past, c.req)
 			if compared.Err != nil || (compared.Overlap == 1) != c.same {
 				t.Errorf("%+v", compared)
 			}
 		})
 	}
+}
+
+// compareShadow serves one version with another in its shadow, asks for ann, who has
+// taken these items, and gives what the shadow said beside it.
+func compareShadow(t *testing.T, cfg Config, served, shadowed func() (*Loaded, error), past []int, req Request) Comparison {
+	t.Helper()
+	o, store := newAsideObserver(), newMemStore()
+	store.events["ann"] = did("ann", 1000, past...)
+	cfg.Workers, cfg.ShadowShare, cfg.Observer = 2, 1, o
+	s, err := New(cfg, store, &memVersions{current: []string{"v1"}, load: map[string]func() (*Loaded, error){"v1": served, "v2": shadowed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Shadow(t.Context(), "v2"); err != nil {
+		t.Fatal(err)
+	}
+	c := Comparison{Dropped: true}
+	for c.Dropped { // no worker was idle
+		predict(t, s, req)
+		c = <-o.compared
+	}
+	return c
 }
 
 // TestShadowOfDegraded: an answer whose second stage had no time is not compared; of
@@ -101,31 +109,13 @@ func TestShadowShortSearch(t *testing.T) {
 			return l, nil
 		}
 	}
-	o, store := newAsideObserver(), newMemStore()
 	past := make([]int, 300)
 	for i := range past {
 		if past[i] = i % 30; i >= 200 {
 			past[i] = 8
 		}
 	}
-	store.events["ann"] = did("ann", 1000, past...)
-	v := &memVersions{current: []string{"v1"}, load: map[string]func() (*Loaded, error){"v1": version("v1"), "v2": version("v2")}}
-	s, err := New(Config{Workers: 2, ShadowShare: 1, Observer: o, RerankHistory: 60}, store, v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.Reload(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Shadow(t.Context(), "v2"); err != nil {
-		t.Fatal(err)
-	}
-	c := Comparison{Dropped: true}
-	for c.Dropped { // no worker was idle
-		predict(t, s, Request{User: "ann", K: 5})
-		c = <-o.compared
-	}
+	c := compareShadow(t, Config{RerankHistory: 60}, version("v1"), version("v2"), past, Request{User: "ann", K: 5})
 	if c.Err != nil || c.Overlap != 1 {
 		t.Errorf("the same version as its own shadow: %+v", c)
 	}

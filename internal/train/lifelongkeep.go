@@ -100,7 +100,8 @@ func (f *lifelongLoop) say(format string, args ...any) {
 	}
 }
 
-// resumeFrom takes a checkpoint over whole, or nothing of it.
+// resumeFrom takes a checkpoint over. After an error the fit must not go on, unless
+// the checkpoint is not its own: then nothing of it was taken.
 func (f *lifelongLoop) resumeFrom(r io.ReaderAt, size int64) error {
 	c, err := openCheckpoint(r, size)
 	if err != nil {
@@ -136,13 +137,9 @@ func (f *lifelongLoop) resumeFrom(r io.ReaderAt, size int64) error {
 }
 
 func (f *lifelongLoop) readState(c *checkpoint) (*fitState, error) {
-	r, err := c.section(sectionProgress)
-	if err != nil {
-		return nil, err
-	}
 	var at fitState
-	if err := json.NewDecoder(r).Decode(&at); err != nil {
-		return nil, fmt.Errorf("%w: progress: %w", ErrCheckpoint, err)
+	if err := c.progress(&at); err != nil {
+		return nil, err
 	}
 	if err := sameRun(at.Identity, at.CPU, f.opt.Identity, f.opt.CPU); err != nil {
 		return nil, err

@@ -98,13 +98,9 @@ func (l *loop) restoreFrom(net Network, r io.ReaderAt, size int64) error {
 }
 
 func readProgress(c *checkpoint, opt Options, batches int) (*progress, error) {
-	r, err := c.section(sectionProgress)
-	if err != nil {
-		return nil, err
-	}
 	var s progress
-	if err := json.NewDecoder(r).Decode(&s); err != nil {
-		return nil, fmt.Errorf("%w: progress: %w", ErrCheckpoint, err)
+	if err := c.progress(&s); err != nil {
+		return nil, err
 	}
 	if err := sameRun(s.Identity, s.CPU, opt.Identity, opt.CPU); err != nil {
 		return nil, err
@@ -114,6 +110,18 @@ func readProgress(c *checkpoint, opt Options, batches int) (*progress, error) {
 	}
 	s.Why = "" // a run that ended may go on with more epochs or patience
 	return &s, nil
+}
+
+// progress reads where a run stands.
+func (c *checkpoint) progress(into any) error {
+	r, err := c.section(sectionProgress)
+	if err != nil {
+		return err
+	}
+	if err := json.NewDecoder(r).Decode(into); err != nil {
+		return fmt.Errorf("%w: progress: %w", ErrCheckpoint, err)
+	}
+	return nil
 }
 
 // sameRun reports that a checkpoint was made by another run, or with another
